@@ -1,0 +1,74 @@
+"""What evaluation needs of a task's data: prompts, the return to ask for, and the reference returns."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trajtune.data.sampling import draw_prompts
+from trajtune.data.trajectories import Trajectories
+from trajtune.errors import UserError
+from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.types import Prompt
+
+PROMPTS = 50
+
+
+@dataclass(frozen=True)
+class TaskPrompts:
+    """Prompts [n] of one task; episode i uses prompt i modulo n, so every cell of a task sees the same ones.
+
+    ``target_return`` is what the agent is asked for: the best return among the trajectories the prompts come from.
+    ``references`` holds the returns of the ``random`` policy and the ``expert`` where they are known.
+    """
+
+    prompts: Prompt
+    target_return: float
+    references: dict[str, float]
+
+    def normalised(self, episode_return: float) -> float | None:
+        """(R - R_random) / (R_expert - R_random), or None where the references are unknown (FACTS section 3)."""
+        if not {"random", "expert"} <= self.references.keys():
+            return None
+        low, high = self.references["random"], self.references["expert"]
+        return (episode_return - low) / (high - low)
+
+
+def make_prompts(data: Trajectories, length: int, references: dict[str, float], seed: int) -> TaskPrompts:
+    """Draw the prompts of one task from its trajectories (those with at least ``length`` steps)."""
+    long_enough = np.flatnonzero(data.length >= length)
+    if len(long_enough) == 0:
+        raise UserError(f"no trajectory has the {length} steps that a prompt needs")
+    rng = np.random.default_rng([seed, int(data.task[0])])
+    prompts = draw_prompts(data, rng, rng.choice(long_enough, PROMPTS), length)
+    return TaskPrompts(prompts, float(data.returns.max()), references)
+
+
+def save_prompts(folder: Path, bank: dict[int, TaskPrompts]) -> None:
+    """Write ``prompts.safetensors`` and ``prompts.json``: one entry a task."""
+    arrays = {
+        f"{task}.{field.name}": getattr(entry.prompts, field.name).numpy()
+        for task, entry in bank.items()
+        for field in fields(Prompt)
+    }
+    write_arrays(folder / "prompts.safetensors", arrays)
+    texts = {str(t): {"target_return": e.target_return, "references": e.references} for t, e in bank.items()}
+    write_json(folder / "prompts.json", texts)
+
+
+def load_prompts(folder: Path) -> dict[int, TaskPrompts]:
+    """Read what ``save_prompts`` wrote."""
+    arrays = read_arrays(folder / "prompts.safetensors", "prompts")
+    texts = read_json(folder / "prompts.json", "prompts")
+    try:
+        return {
+            int(task): TaskPrompts(
+                Prompt(**{f.name: torch.from_numpy(arrays[f"{task}.{f.name}"]) for f in fields(Prompt)}),
+                float(entry["target_return"]),
+                {str(k): float(v) for k, v in entry["references"].items()},
+            )
+            for task, entry in texts.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder / 'prompts.json'} does not match its arrays ({error})") from None

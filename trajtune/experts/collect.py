@@ -1,0 +1,260 @@
+"""Collect a dataset: experts, reference returns, checkpoints of the wanted quality, episodes, and the store.
+
+Every finished piece is a file, so the same command continues where it was killed and ends with the same bits.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trajtune.data import Dataset, DatasetWriter
+from trajtune.data.store import METADATA
+from trajtune.errors import UserError, unknown
+from trajtune.experts.policies import Acting, random_actor, sac_actor, scripted_actor
+from trajtune.experts.recording import Episode, record, relabelled_return, seeds_for
+from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.suites import Suite, get_suite
+
+Experts = Literal["goal-conditioned", "per-task", "scripted"]
+QUALITIES = ("expert", "medium")
+MEDIUM = (1 / 3, 1 / 2)
+"""Normalised return of medium data, per task (FACTS section 3)."""
+SCRIPT_NOISE = tuple(float(x) for x in np.geomspace(0.3, 10.0, 16))
+"""Noise of a scripted expert's "checkpoints", from the best to nearly random."""
+RANDOM, TRIAL = 90, 91  # streams of seeds beside those of the qualities
+TRIALS = 3
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What to collect."""
+
+    suite: str
+    tasks: tuple[int, ...]
+    qualities: tuple[str, ...] = QUALITIES
+    trajectories: int = 100
+    experts: Experts = "goal-conditioned"
+    updates: int = 0
+    """Gradient steps of each SAC expert; 0 is the suite's own number."""
+    seed: int = 0
+    dtype: str = "float32"
+
+
+Report = Callable[[str, int, int], None]
+"""(what, done, total): progress of the stage ``what``."""
+
+
+def collect(config: CollectConfig, folder: Path, workers: int = 1, report: Report = lambda *a: None) -> Dataset:
+    """Collect ``config`` into ``folder`` and return the dataset, or the one that the same call left there."""
+    for quality in config.qualities:
+        if quality not in QUALITIES:
+            raise unknown("quality", quality, QUALITIES)
+    if config.trajectories < 1:
+        raise UserError(f"trajectories must be at least 1, got {config.trajectories}")
+    suite = get_suite(config.suite)
+    if (folder / METADATA).exists():
+        return _finished(folder, config)
+    _claim(folder, config)
+    ladders = _checkpoints(suite, config, folder / "experts", report)
+    parts = folder / "parts"
+    jobs = [(config, str(parts), task, ladders[task]) for task in config.tasks]
+    with _pool(workers) as run:
+        for done, _ in enumerate(run(_collect_task, jobs), 1):
+            report("recording tasks", done, len(jobs))
+    return _assemble(suite, config, folder)
+
+
+def _claim(folder: Path, config: CollectConfig) -> None:
+    """Mark an empty folder as this collection's, or check that it already is."""
+    mark = folder / "collect.json"
+    wanted = _plain(config)
+    if mark.exists():
+        found = read_json(mark, "collection")
+        odd = sorted(key for key in wanted if found.get(key) != wanted[key])
+        if odd:
+            raise UserError(f"{folder} holds an unfinished collection with another {', '.join(odd)}: choose another")
+    elif folder.exists() and any(path.name != "experts" for path in folder.iterdir()):
+        raise UserError(f"{folder} already holds something else: choose another folder")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(mark, wanted)
+
+
+def _plain(config: CollectConfig) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+
+
+def _finished(folder: Path, config: CollectConfig) -> Dataset:
+    data = Dataset.open(folder)
+    found = data.metadata.get("collection", {})
+    odd = sorted(key for key, value in _plain(config).items() if found.get(key) != value)
+    if odd:
+        raise UserError(f"{folder} already holds a dataset with another {', '.join(odd)}: choose another folder")
+    return data
+
+
+def _checkpoints(suite: Suite, config: CollectConfig, folder: Path, report: Report) -> dict[int, list[str]]:
+    """Train what has to be trained; return the experts' checkpoints of every task, from first to last."""
+    if config.experts == "scripted":
+        return {task: [f"script:{noise}" for noise in (*reversed(SCRIPT_NOISE), 0.0)] for task in config.tasks}
+    from trajtune.experts.sac import SACConfig, train_expert
+
+    sac = SACConfig(updates=config.updates or suite.expert_updates)
+    if config.experts == "goal-conditioned":
+        stage = "training the goal-conditioned expert (updates)"
+        found = train_expert(
+            suite, None, sac, folder / "goal-conditioned", config.seed, lambda n: report(stage, n, sac.updates)
+        )
+        return {task: [str(path) for path in found] for task in config.tasks}
+    ladders = {}
+    for number, task in enumerate(config.tasks, 1):
+        stage = f"training expert {number} of {len(config.tasks)}, task {task} (updates)"
+        goal = np.asarray([suite.task(task).goal])
+        where = folder / f"task-{task:03d}"
+        found = train_expert(suite, goal, sac, where, config.seed, lambda n, s=stage: report(s, n, sac.updates))  # type: ignore[misc]
+        ladders[task] = [str(path) for path in found]
+    return ladders
+
+
+def _acting(suite: Suite, checkpoint: str) -> Acting:
+    if checkpoint.startswith("script:"):
+        return scripted_actor(suite, float(checkpoint.removeprefix("script:")))
+    return sac_actor(Path(checkpoint))
+
+
+def _collect_task(job: tuple[CollectConfig, str, int, list[str]]) -> None:
+    """Record every quality of one task, each into a file of its own."""
+    config, parts, task, ladder = job
+    suite = get_suite(config.suite)
+    random_return = _random_return(suite, config, task)
+    expert = record(suite, task, _acting(suite, ladder[-1]), seeds_for(config.seed, task, 0, config.trajectories))
+    expert_return = float(np.mean([e.episode_return for e in expert]))
+    references = {"random": random_return, "expert": expert_return}
+    for quality in config.qualities:
+        path = Path(parts) / f"{task:03d}-{quality}.safetensors"
+        if path.exists():
+            continue
+        chosen, episodes = ladder[-1], expert
+        if quality == "medium":
+            chosen, episodes = _medium(suite, config, task, ladder, references)
+        _write_part(path, episodes)
+        mean = float(np.mean([e.episode_return for e in episodes]))
+        about = {"checkpoint": Path(chosen).name, "mean_return": mean, "references": references}
+        write_json(path.with_suffix(".json"), about)
+
+
+def _random_return(suite: Suite, config: CollectConfig, task: int) -> float:
+    """The random policy does not see the goal: the same episodes, relabelled, serve every task."""
+    episodes = record(suite, 0, random_actor, seeds_for(config.seed, 0, RANDOM, 20))
+    return float(np.mean([relabelled_return(suite, episode, task) for episode in episodes]))
+
+
+def _medium(
+    suite: Suite, config: CollectConfig, task: int, ladder: list[str], references: dict[str, float]
+) -> tuple[str, list[Episode]]:
+    """Return the checkpoint of medium quality and its episodes.
+
+    A few trial episodes rank the checkpoints by their distance from the middle of the range; the first whose recorded
+    episodes fall inside it is taken, else the one that comes closest.
+    """
+
+    def normalised(episodes: list[Episode]) -> float:
+        mean = float(np.mean([e.episode_return for e in episodes]))
+        return (mean - references["random"]) / (references["expert"] - references["random"])
+
+    middle = sum(MEDIUM) / 2
+    seeds = seeds_for(config.seed, task, TRIAL, TRIALS)
+    trials = [abs(normalised(record(suite, task, _acting(suite, c), seeds)) - middle) for c in ladder]
+    best: tuple[float, str, list[Episode]] | None = None
+    for place in np.argsort(trials, kind="stable")[:6]:
+        seeds = seeds_for(config.seed, task, 1, config.trajectories)
+        episodes = record(suite, task, _acting(suite, ladder[place]), seeds)
+        level = normalised(episodes)
+        if best is None or abs(level - middle) < best[0]:
+            best = abs(level - middle), ladder[place], episodes
+        if MEDIUM[0] <= level <= MEDIUM[1]:
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _write_part(path: Path, episodes: list[Episode]) -> None:
+    arrays = {
+        "observations": np.concatenate([e.observations for e in episodes]).astype(np.float32),
+        "actions": np.concatenate([e.actions for e in episodes]).astype(np.float32),
+        "rewards": np.concatenate([e.rewards for e in episodes]).astype(np.float32),
+        "length": np.array([len(e.rewards) for e in episodes]),
+        "final_observations": np.stack([e.final_observation for e in episodes]).astype(np.float32),
+        "terminated": np.array([e.terminated for e in episodes]),
+        "seed": np.array([e.seed for e in episodes]),
+    }
+    write_arrays(path, arrays)
+
+
+def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
+    parts = folder / "parts"
+    writer = DatasetWriter(folder, suite.observation_dim, suite.action_dim, config.dtype)
+    references: dict[str, dict[str, float]] = {}
+    sources: dict[str, dict[str, Any]] = {}
+    for task in config.tasks:
+        for number, quality in enumerate(config.qualities):
+            path = parts / f"{task:03d}-{quality}.safetensors"
+            part, about = read_arrays(path, "collected part"), read_json(path.with_suffix(".json"), "collected part")
+            references[str(task)] = about["references"]
+            sources.setdefault(str(task), {})[quality] = {k: about[k] for k in ("checkpoint", "mean_return")}
+            ends = np.cumsum(part["length"])
+            for i, (end, length) in enumerate(zip(ends, part["length"], strict=True)):
+                rows = slice(end - length, end)
+                writer.add(
+                    part["observations"][rows],
+                    part["actions"][rows],
+                    part["rewards"][rows],
+                    part["final_observations"][i],
+                    task=task,
+                    quality=number,
+                    seed=int(part["seed"][i]),
+                    terminated=bool(part["terminated"][i]),
+                )
+    tasks = {str(t): {"name": suite.task(t).name, **suite.task(t).parameters} for t in config.tasks}
+    dims = {"observation_dim": suite.observation_dim, "action_dim": suite.action_dim, "horizon": suite.horizon}
+    data = writer.finish(
+        {
+            "suite": suite.name,
+            **dims,
+            "qualities": list(config.qualities),
+            "tasks": tasks,
+            "references": references,
+            "sources": sources,
+            "collection": _plain(config),
+        }
+    )
+    for path in [*parts.iterdir(), folder / "collect.json"]:
+        path.unlink()
+    parts.rmdir()
+    return data
+
+
+class _pool:  # noqa: N801  (used as a function)
+    """A map over worker processes, each with one thread; in this process if there is to be one worker."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]:
+        if self._workers <= 1:
+            return map
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")  # read by the workers, which start afresh
+        self._executor = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+        return self._executor.map
+
+    def __exit__(self, *error: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)

@@ -1,0 +1,93 @@
+"""Reading and writing small files safely: atomic writes, checked reads, nothing ever unpickled."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trajtune.errors import UserError
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in place: old or new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    except Exception as error:  # safetensors wraps the operating system's errors in its own type
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise UserError(f"cannot write {path}: no space left on the disk") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def disk_error(path: Path, error: OSError) -> UserError:
+    """Return the one-line error for a failed write."""
+    reason = "no space left on the disk" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+    return UserError(f"cannot write {path}: {reason}")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, sorted by nothing: the order of the keys is the author's."""
+    write_atomically(path, lambda p: _write_text(p, json.dumps(value, indent=2) + "\n"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object; ``what`` names it in errors ("agent", "delta", "dataset")."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not {_article(what)}: it has no {path.name}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not readable as JSON ({_first_line(error)}): is it a trajtune {what}?") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not describe {_article(what)}")
+    return value
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], metadata: dict[str, str] | None = None) -> None:
+    """Write NumPy arrays as safetensors."""
+    from safetensors.numpy import save_file
+
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_atomically(path, lambda p: save_file(contiguous, p, metadata=metadata))
+
+
+def read_arrays(path: Path, what: str) -> dict[str, npt.NDArray[Any]]:
+    """Read safetensors as NumPy arrays; a damaged or foreign file is a ``UserError`` that names it."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not a complete {what}: {path.name} is missing") from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged or not a {what} file ({_first_line(error)})") from None
+
+
+def _article(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

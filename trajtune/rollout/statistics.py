@@ -1,0 +1,26 @@
+"""Bootstrap intervals of means and of paired differences."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Interval = tuple[float, float]
+
+
+def mean_interval(values: Sequence[float] | npt.NDArray[np.float64], confidence: float = 0.95) -> Interval:
+    """Return the percentile bootstrap interval of the mean. The resampling is seeded: same values, same interval."""
+    sample = np.asarray(values, np.float64)
+    if len(sample) < 2 or np.ptp(sample) == 0.0:
+        return float(sample.mean()), float(sample.mean())
+    from scipy.stats import bootstrap
+
+    result = bootstrap(
+        (sample,), np.mean, confidence_level=confidence, method="percentile", n_resamples=2000, rng=0, vectorized=True
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def paired_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Return the interval of the mean of a - b, episode by episode: both must come from the same episode seeds."""
+    return mean_interval(np.asarray(a, np.float64) - np.asarray(b, np.float64), confidence)

@@ -1,0 +1,71 @@
+"""Checkpoints: one safetensors file with everything a step depends on, written atomically, never unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trajtune.errors import UserError
+from trajtune.files import write_atomically
+
+NAME = "checkpoint.safetensors"
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimiser's state as flat tensors: ``index/name``."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return {f"{i}/{name}": t for i, p in enumerate(parameters) for name, t in optimizer.state.get(p, {}).items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what ``optimizer_tensors`` returned."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key, tensor in tensors.items():
+        index, name = key.split("/", 1)
+        parameter = parameters[int(index)]
+        optimizer.state[parameter][name] = tensor if name == "step" else tensor.to(parameter.device)
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], run: dict[str, Any], step: int, log: list[Any]) -> None:
+    """Write the state after ``step`` steps. ``run`` says what the run is, so that no other run continues it."""
+    from safetensors.torch import save_file
+
+    metadata = {"run": json.dumps(run, sort_keys=True), "step": str(step), "log": json.dumps(log)}
+    host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(folder / NAME, lambda p: save_file(host, p, metadata=metadata))
+
+
+def load_checkpoint(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor], int, list[Any]] | None:
+    """Return tensors, step and log of a checkpoint; ``None`` without one; an error if it is another run's."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            saved, step, log = json.loads(metadata["run"]), int(metadata["step"]), json.loads(metadata["log"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({str(error)[:100]}): delete it to start again") from None
+    wanted = json.loads(json.dumps(run))
+    if saved != wanted:
+        keys = saved.keys() | wanted.keys()
+        odd = sorted(k for k in keys if saved.get(k) != wanted.get(k))
+        raise UserError(f"{folder} holds an unfinished run with another {', '.join(odd)}: choose another folder")
+    return tensors, step, log
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with ``prefix``, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+@torch.no_grad()
+def load_trainable(parameters: dict[str, nn.Parameter], tensors: dict[str, Tensor]) -> None:
+    """Copy checkpointed values into the trainable parameters."""
+    for name, parameter in parameters.items():
+        parameter.copy_(tensors[name])

@@ -1,0 +1,143 @@
+"""Finetune an agent on a few recorded trajectories of one task."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trajtune.agents import SavedAgent
+from trajtune.algorithms import Shape, make_algorithm
+from trajtune.data import Dataset, TaskPrompts, Trajectories, make_prompts
+from trajtune.errors import UserError
+from trajtune.policy import Plain, Policy
+from trajtune.training.loop import Log, TrainConfig, clear_checkpoint, train
+from trajtune.tunings import STD, make_policy
+from trajtune.tunings.saving import META, load_delta, read_delta_metadata, save_delta
+from trajtune.types import Batch
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """The trajectories of one task that finetuning may use, and the prompts drawn from them."""
+
+    suite: str
+    task: int
+    trajectories: Trajectories
+    prompts: TaskPrompts
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where they come from: dataset, quality, count, seed."""
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A tuned policy, the log of its training, and what saving it needs."""
+
+    policy: Policy
+    prompts: dict[int, TaskPrompts]
+    log: Log
+    metadata: dict[str, Any]
+
+    def save(self, folder: Path | str) -> None:
+        """Write the delta: only what moved, with its base's digest and the prompts to act under."""
+        save_delta(Path(folder), self.policy, self.prompts, self.metadata)
+
+    def plain(self) -> Plain:
+        return self.policy.plain()
+
+
+def few_shot(dataset: Dataset, task: int, quality: str | None, count: int, seed: int, prompt_length: int) -> FewShot:
+    """Take ``count`` trajectories of a task, drawn by ``seed``, into memory."""
+    trajectories = dataset.select([task], quality, count, seed).loaded()
+    prompts = make_prompts(trajectories, prompt_length, dataset.references(task), seed)
+    source = {"data": dataset.path.name, "quality": quality, "trajectories": count, "data_seed": seed}
+    return FewShot(dataset.suite, task, trajectories, prompts, source)
+
+
+def finetune(
+    base: SavedAgent,
+    data: FewShot,
+    algorithm: str = "qp-sft",
+    tuning: str = "adapter",
+    config: TrainConfig | None = None,
+    *,
+    algorithm_options: Mapping[str, Any] | None = None,
+    tuning_options: Mapping[str, Any] | None = None,
+    std: float = STD,
+    folder: Path | None = None,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[int, Policy, dict[str, float]], None] = lambda step, policy, metrics: None,
+) -> Finetuned:
+    """Finetune with a fresh optimiser and fresh critics; with a ``folder``, resumable and saved there.
+
+    ``on_step(step, policy, metrics)`` is called after every step; the policy may be evaluated there.
+    """
+    config = config or TrainConfig()
+    _check(base, data)
+    size = base.agent.config
+    metadata = {
+        "base": base.digest,
+        "suite": data.suite,
+        "task": data.task,
+        "algorithm": algorithm,
+        "algorithm_options": dict(algorithm_options or {}),
+        "tuning": tuning,
+        "tuning_options": dict(tuning_options or {}),
+        "std": std,
+        "seed": config.seed,
+        "training": asdict(config),
+        **data.source,
+    }
+    prompts = {data.task: data.prompts}
+    if folder is not None and (folder / META).exists():
+        return _finished(folder, base, metadata)
+    algo = make_algorithm(algorithm, algorithm_options)
+    first = data.prompts.prompts[:1]
+    policy = make_policy(tuning, base.agent, first, tuning_options, std=std, seed=config.seed).to(device)
+    algo.setup(policy, data.trajectories, config.seed)
+    shape = Shape(config.batch, size.window, size.prompt)
+
+    def draw(rng: np.random.Generator) -> Batch:
+        return algo.draw(data.trajectories, rng, shape)
+
+    log = train(
+        policy,
+        algo,
+        draw,
+        config,
+        run=metadata,
+        folder=folder,
+        on_step=lambda step, metrics: on_step(step, policy, metrics),
+    )
+    done = Finetuned(policy, prompts, log, {**metadata, "log": log})
+    if folder is not None:
+        done.save(folder)
+        clear_checkpoint(folder)
+    return done
+
+
+def _check(base: SavedAgent, data: FewShot) -> None:
+    agent, found = base.agent.config, data.trajectories
+    dims = found.observations.shape[1], found.actions.shape[1]
+    if dims != (agent.observation_dim, agent.action_dim):
+        raise UserError(
+            f"the data has {dims[0]} observations and {dims[1]} actions, "
+            f"the agent {agent.observation_dim} and {agent.action_dim}"
+        )
+    if found.length.max() > agent.max_timesteps:
+        raise UserError(f"a trajectory has {found.length.max()} steps, the agent knows {agent.max_timesteps}")
+    suite = base.provenance.get("suite")
+    if suite is not None and suite != data.suite:
+        raise UserError(f"the agent was pretrained on suite {suite}, the data is of {data.suite}")
+
+
+def _finished(folder: Path, base: SavedAgent, metadata: dict[str, Any]) -> Finetuned:
+    """Return what an earlier, identical call left in the folder."""
+    meta = read_delta_metadata(folder)
+    odd = sorted(key for key, value in metadata.items() if meta.get(key) != value)
+    if odd:
+        raise UserError(f"{folder} already holds a delta with another {', '.join(odd)}: choose another folder")
+    saved = load_delta(folder, base)
+    return Finetuned(saved.policy, saved.prompts, meta["log"], meta)
