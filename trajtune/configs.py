@@ -38,6 +38,6 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"option {pair!r} is not NAME=VALUE")
         try:
             options[name] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # not JSON, an integer of thousands of digits, nested too deep
             options[name] = text
     return options

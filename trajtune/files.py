@@ -16,8 +16,11 @@ from trajtune.errors import UserError
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then put it in place: old or new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # a file where the folder should be, or no right to write there
+        raise disk_error(path, error) from error
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -34,6 +37,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of ``path`` that a killed ``write_atomically`` left behind."""
+    for leftover in path.parent.glob(f".{path.name}.????????"):
+        leftover.unlink()
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
@@ -57,8 +66,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not {_article(what)}: it has no {path.name}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not readable as JSON ({_first_line(error)}): is it a trajtune {what}?") from None
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number too long
+        raise UserError(f"{path} is not readable as JSON ({first_line(error)}): is it a trajtune {what}?") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} does not describe {_article(what)}")
     return value
@@ -81,13 +90,15 @@ def read_arrays(path: Path, what: str) -> dict[str, npt.NDArray[Any]]:
         return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a complete {what}: {path.name} is missing") from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or not a {what} file ({_first_line(error)})") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The last two: types of numbers that safetensors knows and NumPy does not, such as bfloat16.
+        raise UserError(f"{path} is damaged or not {_article(what)} file ({first_line(error)})") from None
 
 
 def _article(what: str) -> str:
     return f"an {what}" if what[0] in "aeiou" else f"a {what}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the beginning of an error's message, to be quoted in a message of one line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -35,11 +35,16 @@ class Policy(nn.Module, ABC):
     """Where AdamW starts unless told otherwise: few parameters that start at zero want larger steps."""
     delta_file: ClassVar[str] = "delta.safetensors"
 
+    observation_mean: Tensor
+    observation_std: Tensor
+
     def __init__(self, agent: PromptDT, std: float) -> None:
         super().__init__()
         self.std = std
         agent.eval()
-        self.normalise = agent.normalise
+        # Buffers of its own: the policy may move to another device than the agent it was made from.
+        for name in ("observation_mean", "observation_std"):
+            self.register_buffer(name, getattr(agent, name).clone(), persistent=False)
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -64,6 +69,10 @@ class Policy(nn.Module, ABC):
     @abstractmethod
     def plain(self) -> Plain:
         """Return what acting needs, as a copy that later training does not change."""
+
+    def normalise(self, observations: Tensor) -> Tensor:
+        """Raw observations [..., S] to zero mean and unit deviation, as the agent has it."""
+        return (observations - self.observation_mean) / self.observation_std
 
     def save_extra(self, folder: Path) -> None:
         """Write files that another library's format asks for beside the delta."""

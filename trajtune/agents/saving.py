@@ -1,6 +1,7 @@
 """Agents on disk: ``config.json``, ``agent.safetensors`` and the prompts of the tasks that were in the data."""
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ CONFIG, WEIGHTS = "config.json", "agent.safetensors"
 
 @dataclass(frozen=True)
 class SavedAgent:
-    """An agent and where it comes from. ``digest`` identifies the weights: a delta names the base it belongs to."""
+    """An agent and where it comes from. ``digest`` identifies it: a delta names the base it belongs to."""
 
     agent: PromptDT
     provenance: dict[str, Any]
@@ -27,8 +28,11 @@ class SavedAgent:
 
 
 def digest(agent: PromptDT) -> str:
-    """SHA-256 over the names and bytes of all parameters and buffers."""
-    total = hashlib.sha256()
+    """SHA-256 over the config and the names and bytes of all parameters and buffers.
+
+    The config because heads, window and prompt length change what an agent does without changing a weight.
+    """
+    total = hashlib.sha256(json.dumps(asdict(agent.config), sort_keys=True).encode())
     for name, tensor in sorted(agent.state_dict().items()):
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -56,7 +60,7 @@ def load_agent(folder: Path | str) -> SavedAgent:
     load_tensors(agent, read_arrays(path / WEIGHTS, "agent"), path / WEIGHTS)
     found = digest(agent)
     if found != meta.get("digest"):
-        raise UserError(f"{path / WEIGHTS} is damaged: its weights do not match the digest in {CONFIG}")
+        raise UserError(f"{path / WEIGHTS} is damaged: it and the sizes in {CONFIG} do not match the digest there")
     return SavedAgent(agent.eval(), meta.get("provenance", {}), found)
 
 

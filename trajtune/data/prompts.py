@@ -1,5 +1,6 @@
 """What evaluation needs of a task's data: prompts, the return to ask for, and the reference returns."""
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 
 from trajtune.data.sampling import draw_prompts
-from trajtune.data.trajectories import Trajectories
+from trajtune.data.trajectories import Array, Trajectories
 from trajtune.errors import UserError
 from trajtune.files import read_arrays, read_json, write_arrays, write_json
 from trajtune.types import Prompt
@@ -64,11 +65,31 @@ def load_prompts(folder: Path) -> dict[int, TaskPrompts]:
     try:
         return {
             int(task): TaskPrompts(
-                Prompt(**{f.name: torch.from_numpy(arrays[f"{task}.{f.name}"]) for f in fields(Prompt)}),
-                float(entry["target_return"]),
-                {str(k): float(v) for k, v in entry["references"].items()},
+                _prompt(arrays, task, folder / "prompts.safetensors"),
+                _finite(entry["target_return"]),
+                {str(k): _finite(v) for k, v in entry["references"].items()},
             )
             for task, entry in texts.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder / 'prompts.json'} does not match its arrays ({error})") from None
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return float(value)
+
+
+def _prompt(arrays: dict[str, Array], task: str, path: Path) -> Prompt:
+    found = {field.name: arrays[f"{task}.{field.name}"] for field in fields(Prompt)}
+    size = found["returns_to_go"].shape  # [n, P]
+    for name, array in found.items():
+        kind, dims = (
+            (np.int64 if name == "timesteps" else np.float32),
+            (3 if name in ("observations", "actions") else 2),
+        )
+        fits = array.dtype == kind and array.ndim == dims and array.shape[:2] == size and array.size > 0
+        if not fits or not np.isfinite(array).all():
+            raise UserError(f"{path} is damaged: its {task}.{name} is not that of prompts")
+    return Prompt(**{name: torch.from_numpy(array) for name, array in found.items()})

@@ -10,12 +10,23 @@ import numpy as np
 
 from trajtune.data.trajectories import Array, Trajectories, returns_to_go
 from trajtune.errors import UserError, unknown
-from trajtune.files import disk_error, read_arrays, read_json, write_arrays, write_json
+from trajtune.files import disk_error, first_line, read_arrays, read_json, write_arrays, write_json
 
 FORMAT, VERSION = "trajtune-dataset", 1
 FLAT = ("observations", "actions", "rewards", "returns_to_go")
 INDEX = "index.safetensors"
 METADATA = "dataset.json"
+FILES = (*(f"{name}.npy" for name in FLAT), INDEX)
+DTYPES = ("float32", "float16")
+INDEX_DTYPES = {
+    "start": "<i8",
+    "length": "<i8",
+    "task": "<i8",
+    "quality": "<i8",
+    "seed": "<i8",
+    "terminated": "?",
+    "final_observations": "<f4",
+}
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,15 @@ class Dataset:
             raise UserError(f"{folder / METADATA} does not describe a trajtune dataset")
         if metadata.get("version") != VERSION:
             raise UserError(f"{folder} has dataset version {metadata.get('version')}; this trajtune reads {VERSION}")
-        try:
-            for name, file in metadata["files"].items():
-                _check_file(folder / Path(name).name, int(file["bytes"]), file["sha256"] if verify else None)
-            flat = {name: _open_array(folder / f"{name}.npy") for name in FLAT}
-            index = read_arrays(folder / INDEX, "dataset")
-            trajectories = Trajectories(
-                **flat, **{name: index[name] for name in ("start", "length", "task", "terminated")}
-            )
-            opened = cls(folder, metadata, trajectories, index["quality"], index["seed"], index["final_observations"])
-            _check_shapes(opened)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise UserError(f"{folder / METADATA} is not complete ({error})") from None
+        _check_metadata(folder / METADATA, metadata)
+        for name in FILES:  # not those that the metadata lists: it must not be able to leave one out
+            file = metadata["files"][name]
+            _check_file(folder / name, file["bytes"], file["sha256"] if verify else None)
+        flat = {name: _open_array(folder / f"{name}.npy") for name in FLAT}
+        index = _open_index(folder / INDEX)
+        trajectories = Trajectories(**flat, **{name: index[name] for name in ("start", "length", "task", "terminated")})
+        opened = cls(folder, metadata, trajectories, index["quality"], index["seed"], index["final_observations"])
+        _check_shapes(opened)
         return opened
 
     def select(
@@ -72,11 +80,13 @@ class Dataset:
 
         With ``count``, that many of each task, drawn by ``seed``; asking for more than there are is an error.
         """
+        if tasks is not None and not tasks:
+            raise UserError("no tasks asked for: name at least one")
         if quality is not None and quality not in self.qualities:
             raise unknown("quality", quality, self.qualities)
         available = sorted(set(self.trajectories.task.tolist()))
         rows: list[Array] = []
-        for task in available if tasks is None else tasks:
+        for task in available if tasks is None else sorted(set(tasks)):
             match = self.trajectories.task == task
             if quality is not None:
                 match &= self.quality == self.qualities.index(quality)
@@ -96,8 +106,9 @@ class DatasetWriter:
     """Write a dataset one trajectory at a time; nothing is a dataset until ``finish`` has written its metadata."""
 
     def __init__(self, path: Path | str, observation_dim: int, action_dim: int, dtype: str = "float32") -> None:
+        if dtype not in DTYPES:
+            raise unknown("dtype", dtype, DTYPES)
         self._path = Path(path)
-        self._path.mkdir(parents=True, exist_ok=True)
         if (self._path / METADATA).exists():
             raise UserError(f"{self._path} already holds a dataset: choose another folder")
         self._dtypes = {"observations": dtype, "actions": dtype, "rewards": "<f4", "returns_to_go": "<f4"}
@@ -108,13 +119,12 @@ class DatasetWriter:
             "returns_to_go": (),
         }
         try:
+            self._path.mkdir(parents=True, exist_ok=True)
             self._files = {name: open(self._path / f"{name}.bin", "wb") for name in FLAT}  # noqa: SIM115
         except OSError as error:
             raise disk_error(self._path, error) from error
         self._rows = 0
-        self._index: dict[str, list[Any]] = {
-            name: [] for name in ("start", "length", "task", "quality", "seed", "terminated", "final_observations")
-        }
+        self._index: dict[str, list[Any]] = {name: [] for name in INDEX_DTYPES}
 
     def add(
         self,
@@ -129,44 +139,53 @@ class DatasetWriter:
         terminated: bool = False,
     ) -> None:
         """Append one trajectory: observations [T, S], actions [T, A], rewards [T], final_observation [S]."""
-        arrays = {
-            "observations": observations,
-            "actions": actions,
-            "rewards": rewards,
-            "returns_to_go": returns_to_go(rewards),
-        }
+        number, steps = len(self._index["start"]), rewards.size
+        if steps == 0:
+            raise UserError(f"trajectory {number} has no steps")
+        arrays = {"observations": observations, "actions": actions, "rewards": rewards}
+        shapes = {name: (steps, *self._shapes[name]) for name in arrays}
+        arrays["final_observation"], shapes["final_observation"] = final_observation, self._shapes["observations"]
         for name, array in arrays.items():
+            if array.shape != shapes[name]:
+                raise UserError(f"trajectory {number}: {name} has shape {array.shape}, expected {shapes[name]}")
             if not np.isfinite(array).all():
-                raise UserError(f"trajectory {len(self._index['start'])} has a non-finite number in its {name}")
-            if array.shape != (len(rewards), *self._shapes[name]):
-                raise UserError(f"{name} has shape {array.shape}, expected {(len(rewards), *self._shapes[name])}")
+                raise UserError(f"trajectory {number} has a non-finite number in its {name}")
+        with np.errstate(over="ignore"):  # found below
+            arrays["returns_to_go"] = returns_to_go(rewards)
+            dtypes = {**self._dtypes, "final_observation": INDEX_DTYPES["final_observations"]}
+            stored = {name: np.ascontiguousarray(array, dtype=dtypes[name]) for name, array in arrays.items()}
+        for name, array in stored.items():  # 70000 is finite, and infinite as float16
+            if not np.isfinite(array).all():
+                raise UserError(f"trajectory {number} has a number in its {name} that {array.dtype} cannot hold")
         try:
-            for name, array in arrays.items():
-                self._files[name].write(np.ascontiguousarray(array, dtype=self._dtypes[name]).tobytes())
+            for name, file in self._files.items():
+                file.write(stored[name].tobytes())
         except OSError as error:
             raise disk_error(self._path, error) from error
-        entry = (self._rows, len(rewards), task, quality, seed, terminated, final_observation.astype(np.float32))
+        entry = (self._rows, steps, task, quality, seed, terminated, stored["final_observation"])
         for name, value in zip(self._index, entry, strict=True):
             self._index[name].append(value)
-        self._rows += len(rewards)
+        self._rows += steps
 
     def finish(self, metadata: dict[str, Any]) -> Dataset:
         """Put headers before the arrays, checksum everything, and write the metadata last."""
         if not self._index["start"]:
             raise UserError("there are no trajectories to write")
         for name, file in self._files.items():
-            file.close()
+            try:
+                file.close()  # writes what is still buffered
+            except OSError as error:
+                raise disk_error(self._path, error) from error
             self._finish_array(name)
-        arrays = {
-            name: np.array(values, bool if name == "terminated" else None) for name, values in self._index.items()
-        }
-        write_arrays(self._path / INDEX, arrays)
+        write_arrays(self._path / INDEX, {n: np.array(values, INDEX_DTYPES[n]) for n, values in self._index.items()})
         files = {}
-        for name in [*(f"{name}.npy" for name in FLAT), INDEX]:
+        for name in FILES:
             files[name] = {"bytes": (self._path / name).stat().st_size, "sha256": _sha256(self._path / name)}
         head = {"format": FORMAT, "version": VERSION}
         sizes = {"trajectories": len(self._index["start"]), "steps": self._rows}
-        write_json(self._path / METADATA, {**head, **metadata, **sizes, "files": files})
+        complete = {**head, **metadata, **sizes, "files": files}
+        _check_metadata(self._path / METADATA, complete)
+        write_json(self._path / METADATA, complete)
         return Dataset.open(self._path, verify=False)
 
     def _finish_array(self, name: str) -> None:
@@ -191,37 +210,82 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    """Check the types that readers rely on, so that damage is found here and not in the middle of a run."""
+
+    def table(value: Any, of: Any) -> bool:
+        return isinstance(value, dict) and all(isinstance(entry, of) for entry in value.values())
+
+    qualities, files, references = metadata.get("qualities"), metadata.get("files"), metadata.get("references", {})
+    good = {
+        "suite": isinstance(metadata.get("suite"), str),
+        "observation_dim": type(metadata.get("observation_dim")) is int,
+        "action_dim": type(metadata.get("action_dim")) is int,
+        "qualities": isinstance(qualities, list) and all(isinstance(quality, str) for quality in qualities),
+        "references": table(references, dict) and all(table(entry, (int, float)) for entry in references.values()),
+        "tasks": table(metadata.get("tasks", {}), dict),
+        "sources": table(metadata.get("sources", {}), dict),
+        "collection": isinstance(metadata.get("collection", {}), dict),
+        "files": isinstance(files, dict) and all(_is_file_entry(files.get(name)) for name in FILES),
+    }
+    for name, fits in good.items():
+        if not fits:
+            raise UserError(f"{path} is not complete: its {name!r} is missing or damaged")
+
+
+def _is_file_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+
+
 def _check_file(path: Path, size: int, sha256: str | None) -> None:
-    if not path.exists():
-        raise UserError(f"{path.parent} is not a complete dataset: {path.name} is missing")
-    actual = path.stat().st_size
-    if actual != size:
-        raise UserError(f"{path} is damaged: it has {actual} bytes, its metadata says {size}")
-    if sha256 is not None and _sha256(path) != sha256:
-        raise UserError(f"{path} is damaged: its checksum does not match the metadata")
+    try:
+        actual = path.stat().st_size
+        if actual != size:
+            raise UserError(f"{path} is damaged: it has {actual} bytes, its metadata says {size}")
+        if sha256 is not None and _sha256(path) != sha256:
+            raise UserError(f"{path} is damaged: its checksum does not match the metadata")
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not a complete dataset: {path.name} is missing") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _open_array(path: Path) -> Array:
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is damaged or not a NumPy array ({str(error)[:100]})") from None
+        # Not np.load: this reads .npy and nothing else, and has no way to unpickle.
+        array: Array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # NumPy parses the header as Python, and lets the tokenizer's errors through
+        raise UserError(f"{path} is damaged or not a NumPy array ({first_line(error)})") from None
     return array
+
+
+def _open_index(path: Path) -> dict[str, Array]:
+    index = read_arrays(path, "dataset")
+    count = len(index["start"]) if "start" in index and index["start"].ndim else 0
+    for name, dtype in INDEX_DTYPES.items():
+        dims = 2 if name == "final_observations" else 1
+        column = index.get(name)
+        if column is None or column.dtype != np.dtype(dtype) or column.ndim != dims or len(column) != count:
+            raise UserError(f"{path} is damaged: its {name!r} is missing or does not fit the others")
+    return index
 
 
 def _check_shapes(data: Dataset) -> None:
     """A file may be well-formed and still not belong to the others."""
-    flat, count = data.trajectories, len(data.trajectories)
-    steps = len(flat.rewards)
-    if any(len(getattr(flat, name)) != steps for name in FLAT):
-        raise UserError(f"{data.path} is damaged: its arrays have different lengths")
-    inside = (flat.start >= 0) & (flat.length > 0) & (flat.start + flat.length <= steps)
-    columns = (flat.length, flat.task, flat.terminated, data.quality, data.seeds, data.final_observations)
-    if any(len(column) != count for column in columns) or not inside.all():
+    flat = data.trajectories
+    steps = flat.rewards.size
+    sizes = {"observations": data.metadata["observation_dim"], "actions": data.metadata["action_dim"]}
+    for name in FLAT:
+        array, expected = getattr(flat, name), (steps, *([sizes[name]] if name in sizes else []))
+        if array.shape != expected or array.dtype.name not in DTYPES:
+            found = f"{array.dtype} {array.shape}"
+            raise UserError(f"{data.path / f'{name}.npy'} is damaged: it holds {found}, expected floats {expected}")
+    inside = (flat.start >= 0) & (flat.length > 0) & (flat.length <= steps) & (flat.start <= steps - flat.length)
+    named = (data.quality >= 0) & (data.quality < len(data.qualities))
+    if len(flat) == 0 or not (inside & named).all():
         raise UserError(f"{data.path / INDEX} is damaged: it points outside the arrays")
-    dims = (data.metadata["observation_dim"], data.metadata["action_dim"])
-    if (flat.observations.shape[1], flat.actions.shape[1]) != dims:
-        raise UserError(f"{data.path} is damaged: its arrays do not have the dimensions {dims} of its metadata")
+    if data.final_observations.shape[1] != sizes["observations"]:
+        raise UserError(f"{data.path / INDEX} is damaged: its final observations have another size than the others")
 
 
 def _ranges(numbers: list[int]) -> str:

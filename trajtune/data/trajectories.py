@@ -74,9 +74,7 @@ def from_episodes(episodes: Sequence[dict[str, Array]], task: int = 0) -> Trajec
     if not episodes:
         raise UserError("there are no trajectories: record at least one")
     for i, episode in enumerate(episodes):
-        lengths = {name: len(episode[name]) for name in ("observations", "actions", "rewards")}
-        if len(set(lengths.values())) != 1 or lengths["rewards"] == 0:
-            raise UserError(f"trajectory {i} needs as many observations as actions and rewards, got {lengths}")
+        _check_episode(i, episode, episodes[0])
     length = np.array([len(e["rewards"]) for e in episodes], np.int64)
     return Trajectories(
         observations=np.concatenate([np.asarray(e["observations"], np.float32) for e in episodes]),
@@ -88,6 +86,21 @@ def from_episodes(episodes: Sequence[dict[str, Array]], task: int = 0) -> Trajec
         task=np.full(len(episodes), task, np.int64),
         terminated=np.array([bool(e.get("terminated", False)) for e in episodes]),
     ).loaded()
+
+
+def _check_episode(number: int, episode: dict[str, Array], first: dict[str, Array]) -> None:
+    dims = {"observations": 2, "actions": 2, "rewards": 1}
+    missing = [name for name in dims if name not in episode]
+    if missing:
+        raise UserError(f"trajectory {number} has no {' and no '.join(missing)}")
+    shapes = {name: np.shape(episode[name]) for name in dims}
+    for name, shape in shapes.items():
+        if len(shape) != dims[name] or shape[1:] != np.shape(first[name])[1:]:
+            wanted = "[T]" if name == "rewards" else "[T, size], the same size in every trajectory"
+            raise UserError(f"trajectory {number}: {name} has shape {shape}, expected {wanted}")
+    lengths = {name: shape[0] for name, shape in shapes.items()}
+    if len(set(lengths.values())) != 1 or lengths["rewards"] == 0:
+        raise UserError(f"trajectory {number} needs as many observations as actions and rewards, got {lengths}")
 
 
 def returns_to_go(rewards: Array) -> Array:

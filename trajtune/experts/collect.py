@@ -3,26 +3,25 @@
 Every finished piece is a file, so the same command continues where it was killed and ends with the same bits.
 """
 
-import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from trajtune.data import Dataset, DatasetWriter
-from trajtune.data.store import METADATA
+from trajtune.data.store import DTYPES, INDEX, METADATA
 from trajtune.errors import UserError, unknown
 from trajtune.experts.policies import Acting, random_actor, sac_actor, scripted_actor
 from trajtune.experts.recording import Episode, record, relabelled_return, seeds_for
-from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.files import read_arrays, read_json, remove_leftovers, write_arrays, write_json
+from trajtune.processes import worker_pool
 from trajtune.suites import Suite, get_suite
 
 Experts = Literal["goal-conditioned", "per-task", "scripted"]
 QUALITIES = ("expert", "medium")
+MARK, PARTS = "collect.json", "parts"  # what an unfinished collection has beside the dataset's files
 MEDIUM = (1 / 3, 1 / 2)
 """Normalised return of medium data, per task (FACTS section 3)."""
 SCRIPT_NOISE = tuple(float(x) for x in np.geomspace(0.3, 10.0, 16))
@@ -57,14 +56,20 @@ def collect(config: CollectConfig, folder: Path, workers: int = 1, report: Repor
             raise unknown("quality", quality, QUALITIES)
     if config.trajectories < 1:
         raise UserError(f"trajectories must be at least 1, got {config.trajectories}")
+    if config.dtype not in DTYPES:
+        raise unknown("dtype", config.dtype, DTYPES)
     suite = get_suite(config.suite)
+    for task in config.tasks:
+        suite.task(task)  # an unknown one is an error now, not after the experts' training
+    if not config.tasks or not config.qualities:
+        raise UserError("nothing to collect: name at least one task and one quality")
     if (folder / METADATA).exists():
         return _finished(folder, config)
     _claim(folder, config)
     ladders = _checkpoints(suite, config, folder / "experts", report)
-    parts = folder / "parts"
+    parts = folder / PARTS
     jobs = [(config, str(parts), task, ladders[task]) for task in config.tasks]
-    with _pool(workers) as run:
+    with worker_pool(workers) as run:
         for done, _ in enumerate(run(_collect_task, jobs), 1):
             report("recording tasks", done, len(jobs))
     return _assemble(suite, config, folder)
@@ -72,17 +77,18 @@ def collect(config: CollectConfig, folder: Path, workers: int = 1, report: Repor
 
 def _claim(folder: Path, config: CollectConfig) -> None:
     """Mark an empty folder as this collection's, or check that it already is."""
-    mark = folder / "collect.json"
+    mark = folder / MARK
     wanted = _plain(config)
+    if folder.is_dir():
+        remove_leftovers(mark)  # of a run killed before it had marked the folder
     if mark.exists():
         found = read_json(mark, "collection")
         odd = sorted(key for key in wanted if found.get(key) != wanted[key])
         if odd:
             raise UserError(f"{folder} holds an unfinished collection with another {', '.join(odd)}: choose another")
-    elif folder.exists() and any(path.name != "experts" for path in folder.iterdir()):
+    elif folder.exists() and (not folder.is_dir() or any(path.name != "experts" for path in folder.iterdir())):
         raise UserError(f"{folder} already holds something else: choose another folder")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(mark, wanted)
 
 
@@ -96,7 +102,21 @@ def _finished(folder: Path, config: CollectConfig) -> Dataset:
     odd = sorted(key for key, value in _plain(config).items() if found.get(key) != value)
     if odd:
         raise UserError(f"{folder} already holds a dataset with another {', '.join(odd)}: choose another folder")
+    _clear(folder)  # of what a run left that was killed between the metadata and its own clearing
     return data
+
+
+def _clear(folder: Path) -> None:
+    """Remove what only an unfinished collection needs; the mark goes last, because it says that the rest is ours."""
+    if not (folder / MARK).exists():
+        return
+    for name in (MARK, INDEX, METADATA):
+        remove_leftovers(folder / name)
+    if (folder / PARTS).exists():
+        for path in (folder / PARTS).iterdir():
+            path.unlink()
+        (folder / PARTS).rmdir()
+    (folder / MARK).unlink()
 
 
 def _checkpoints(suite: Suite, config: CollectConfig, folder: Path, report: Report) -> dict[int, list[str]]:
@@ -131,15 +151,17 @@ def _acting(suite: Suite, checkpoint: str) -> Acting:
 def _collect_task(job: tuple[CollectConfig, str, int, list[str]]) -> None:
     """Record every quality of one task, each into a file of its own."""
     config, parts, task, ladder = job
+    paths = {quality: Path(parts) / f"{task:03d}-{quality}.safetensors" for quality in config.qualities}
+    # The JSON is written last: without it a part is not finished.
+    paths = {quality: path for quality, path in paths.items() if not path.with_suffix(".json").exists()}
+    if not paths:
+        return
     suite = get_suite(config.suite)
     random_return = _random_return(suite, config, task)
     expert = record(suite, task, _acting(suite, ladder[-1]), seeds_for(config.seed, task, 0, config.trajectories))
     expert_return = float(np.mean([e.episode_return for e in expert]))
     references = {"random": random_return, "expert": expert_return}
-    for quality in config.qualities:
-        path = Path(parts) / f"{task:03d}-{quality}.safetensors"
-        if path.exists():
-            continue
+    for quality, path in paths.items():
         chosen, episodes = ladder[-1], expert
         if quality == "medium":
             chosen, episodes = _medium(suite, config, task, ladder, references)
@@ -198,7 +220,7 @@ def _write_part(path: Path, episodes: list[Episode]) -> None:
 
 
 def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
-    parts = folder / "parts"
+    parts = folder / PARTS
     writer = DatasetWriter(folder, suite.observation_dim, suite.action_dim, config.dtype)
     references: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, Any]] = {}
@@ -234,27 +256,5 @@ def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
             "collection": _plain(config),
         }
     )
-    for path in [*parts.iterdir(), folder / "collect.json"]:
-        path.unlink()
-    parts.rmdir()
+    _clear(folder)
     return data
-
-
-class _pool:  # noqa: N801  (used as a function)
-    """A map over worker processes, each with one thread; in this process if there is to be one worker."""
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._executor: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]:
-        if self._workers <= 1:
-            return map
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(name, "1")  # read by the workers, which start afresh
-        self._executor = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
-        return self._executor.map
-
-    def __exit__(self, *error: object) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)

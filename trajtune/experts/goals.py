@@ -101,7 +101,7 @@ class RelabelBuffer(ReplayBuffer):
         self._goal_dim = len(suite.tasks[0].goal)
         self.achieved: Array | None = None
 
-    def add(  # type: ignore[override]
+    def add(
         self, obs: Array, next_obs: Array, action: Array, reward: Array, done: Array, infos: Sequence[dict[str, Any]]
     ) -> None:
         rows = np.stack([info["achieved"] for info in infos])

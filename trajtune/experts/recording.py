@@ -44,10 +44,12 @@ def record(suite: Suite, task: int, acting: Acting, seeds: list[int], sampled: b
             done[i] = terminated[i] or truncated
     for env in envs:
         env.close()
-    return [
-        Episode(*(np.asarray(column) for column in zip(*steps, strict=True)), observation[i], bool(terminated[i]), s)
-        for i, (steps, s) in enumerate(zip(columns, seeds, strict=True))
-    ]
+    episodes = []
+    for number, (steps, seed) in enumerate(zip(columns, seeds, strict=True)):
+        observations, taken, rewards, achieved = (np.asarray(column) for column in zip(*steps, strict=True))
+        ended = bool(terminated[number])
+        episodes.append(Episode(observations, taken, rewards, achieved, observation[number], ended, seed))
+    return episodes
 
 
 def relabelled_return(suite: Suite, episode: Episode, task: int) -> float:

@@ -42,7 +42,7 @@ class Actor:
         self._last_norm = self._pair(agent.transformer.norm)
 
     def _pair(self, module: torch.nn.Module) -> tuple[Tensor, Tensor]:
-        return module.weight.detach().to(self._dtype), module.bias.detach().to(self._dtype)  # type: ignore[operator, union-attr]
+        return module.weight.detach().to(self._dtype), module.bias.detach().to(self._dtype)  # type: ignore[operator]
 
     def _convert(self, block: torch.nn.Module) -> _Block:
         attention, mlp = block.attention, block.mlp
@@ -109,7 +109,7 @@ class Actor:
         self._start = max(self._start, self._end - (3 * self._config.window - 1))
 
     def _normed(self, tokens: Tensor) -> Tensor:
-        return self._agent.embedding_norm(tokens).to(self._dtype)  # type: ignore[no-any-return]
+        return self._agent.embedding_norm(tokens).to(self._dtype)
 
     def _qkv(self, block: _Block, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, T, C] -> three of [B, H, T, D]."""

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from trajtune.agents import SavedAgent
 from trajtune.data.prompts import TaskPrompts
 from trajtune.data.trajectories import Array
 from trajtune.errors import UserError
 from trajtune.policy import Plain
 from trajtune.rollout.acting import Actor
 from trajtune.rollout.statistics import Interval, mean_interval
-from trajtune.suites import Env, Suite
+from trajtune.suites import Env, Suite, get_suite
+from trajtune.training.finetune import Finetuned
 from trajtune.training.precision import Precision, compute_dtype
+from trajtune.tunings.saving import SavedDelta
 from trajtune.types import Prompt
 
 
@@ -157,3 +160,25 @@ def _score(suite: Suite, task: int, entry: TaskPrompts, run: _Run, rows: list[in
         precision=precision,
         achieved=np.nanmean(achieved[alive], axis=1).tolist(),
     )
+
+
+def evaluate(
+    subject: SavedAgent | Finetuned | SavedDelta,
+    suite: str | Suite,
+    task: int,
+    prompts: TaskPrompts | None = None,
+    episodes: int = 50,
+    seed: int = 0,
+    precision: Precision = "auto",
+) -> Score:
+    """Score an agent, or what finetuning made of it, on one task.
+
+    ``prompts`` default to those that the tuned policy carries; a bare agent needs them.
+    """
+    if prompts is None:
+        if isinstance(subject, SavedAgent) or task not in subject.prompts:
+            raise UserError(f"no prompts of task {task}: hand in prompts, for instance those of a few-shot set")
+        prompts = subject.prompts[task]
+    plain = Plain(subject.agent) if isinstance(subject, SavedAgent) else subject.policy.plain()
+    family = get_suite(suite) if isinstance(suite, str) else suite
+    return evaluate_plain(plain, family, {task: prompts}, episodes, seed, precision)[0]

@@ -7,6 +7,7 @@ from trajtune.suites.ant import ant_dir, ant_dir_pdt
 from trajtune.suites.base import Env, Suite, Task
 from trajtune.suites.cheetah import cheetah_dir, cheetah_vel, cheetah_vel_pdt
 from trajtune.suites.point import point
+from trajtune.suites.references import references
 
 SUITES: dict[str, Callable[[], Suite]] = {
     "cheetah-vel": cheetah_vel,
@@ -25,4 +26,4 @@ def get_suite(name: str) -> Suite:
     return SUITES[name]()
 
 
-__all__ = ["SUITES", "Env", "Suite", "Task", "get_suite"]
+__all__ = ["SUITES", "Env", "Suite", "Task", "get_suite", "references"]

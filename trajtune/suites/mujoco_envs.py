@@ -32,7 +32,7 @@ class CheetahEnv(HalfCheetahEnv):
 
     def reset_model(self) -> Array:
         self._t = 0
-        return super().reset_model()  # type: ignore[no-any-return]
+        return super().reset_model()
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         before = self.data.qpos[0]
@@ -64,7 +64,7 @@ class DirectionAntEnv(AntEnv):
 
     def reset_model(self) -> Array:
         self._t = 0
-        return super().reset_model()  # type: ignore[no-any-return]
+        return super().reset_model()
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         before = self.data.xpos[self._torso][:2].copy()

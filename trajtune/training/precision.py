@@ -27,4 +27,4 @@ def autocast(dtype: torch.dtype, device: torch.device) -> contextlib.AbstractCon
     """Run linear maps and attention in ``dtype``; weights and losses stay float32."""
     if dtype == torch.float32:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype)  # type: ignore[return-value]
+    return torch.autocast(device.type, dtype)

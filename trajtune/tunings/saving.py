@@ -11,7 +11,7 @@ from trajtune.data.prompts import TaskPrompts, load_prompts, save_prompts
 from trajtune.errors import UserError
 from trajtune.files import read_arrays, read_json, write_arrays, write_json
 from trajtune.policy import Policy
-from trajtune.tunings import make_policy
+from trajtune.tunings import TUNINGS, make_policy
 
 FORMAT, VERSION = "trajtune-delta", 1
 META = "delta.json"
@@ -65,3 +65,11 @@ def load_delta(folder: Path | str, base: SavedAgent) -> SavedDelta:
     except (KeyError, ValueError, TypeError, StopIteration) as error:
         raise UserError(f"{path} does not fit its base ({error})") from None
     return SavedDelta(policy, prompts, meta)
+
+
+def delta_file(metadata: dict[str, Any], folder: Path) -> str:
+    """Return the name of the file that holds a delta's tensors."""
+    name = metadata.get("tuning")
+    if name not in TUNINGS:
+        raise UserError(f"{folder / META} names an unknown tuning {name!r}: is it from another version?")
+    return TUNINGS[name].policy.delta_file

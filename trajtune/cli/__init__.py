@@ -1,0 +1,93 @@
+"""The command line: one thin module a command. Exit codes: 0 done, 2 the user can put it right, 3 diverged."""
+
+import contextlib
+import functools
+import io
+import operator
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from trajtune.errors import DivergedError, UserError
+
+DESCRIPTION = "Reinforcement finetuning for trajectory transformers."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    from trajtune.cli.output import Output
+
+    try:
+        command = _parse(sys.argv[1:] if argv is None else list(argv))
+    except _UsageError as error:
+        print(f"trajtune: {error}", file=sys.stderr)
+        return 2
+    out = Output(command.json)
+    try:
+        command.run(out)
+    except UserError as error:
+        out.close()
+        print(f"trajtune: {error}", file=sys.stderr)
+        return 2
+    except DivergedError as error:
+        out.close()
+        print(f"trajtune: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        out.close()
+        print("trajtune: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    finally:
+        out.close()
+    return 0
+
+
+class _UsageError(Exception):
+    """The arguments do not make a command."""
+
+
+def _parse(argv: list[str]) -> Any:
+    """Parse the arguments; what tyro has to say about wrong ones becomes one line."""
+    import tyro
+
+    from trajtune.cli.collect import Collect
+    from trajtune.cli.demo import Demo
+    from trajtune.cli.evaluate import Evaluate
+    from trajtune.cli.finetune import Finetune
+    from trajtune.cli.inspect import Inspect
+    from trajtune.cli.pretrain import Pretrain
+    from trajtune.cli.suites import Suites
+
+    commands = {
+        "suites": Suites,
+        "collect": Collect,
+        "pretrain": Pretrain,
+        "finetune": Finetune,
+        "evaluate": Evaluate,
+        "inspect": Inspect,
+        "demo": Demo,
+    }
+    members: list[Any] = [Annotated[c, tyro.conf.subcommand(n)] for n, c in commands.items()]  # type: ignore[valid-type]
+    union: Any = functools.reduce(operator.or_, members)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                union,
+                args=argv,
+                prog="trajtune",
+                description=DESCRIPTION,
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise _UsageError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(text: str) -> str:
+    words = re.sub(r"[\u2500-\u257f]|\x1b\[[0-9;]*m", " ", text)
+    message, _, helped = words.replace("Required options", "").partition("For full helptext, run")
+    command = " ".join(helped.split()).lstrip(": ")
+    return " ".join(message.split()) + (f" (see {command})" if command else "")

@@ -1,0 +1,79 @@
+"""What commands print: tables and progress for people, one JSON object for scripts."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+
+class Output:
+    """Results go to standard output, progress to standard error; with ``as_json``, the result is one JSON object."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self._progress: Any = None
+        self._stages: dict[str, Any] = {}
+        self._said = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a line for people."""
+        if not self.as_json:
+            print(text, flush=True)
+
+    def result(self, value: dict[str, Any]) -> None:
+        """Print the result for scripts."""
+        if self.as_json:
+            print(json.dumps(value))
+
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, left: int = 1
+    ) -> None:
+        """Print a table for people; all columns but the first ``left`` are right-aligned."""
+        if self.as_json:
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="left" if i < left else "right")
+        for row in rows:
+            table.add_row(*row)
+        width = None if sys.stdout.isatty() else 120
+        Console(width=width).print(table)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is: a bar on a terminal, a line every ten seconds elsewhere."""
+        if not sys.stderr.isatty():
+            if time.monotonic() - self._said >= 10.0:
+                self._said = time.monotonic()
+                print(f"{stage}: {done} of {total}", file=sys.stderr, flush=True)
+            return
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._progress.start()
+        if stage not in self._stages:
+            self._stages[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._stages[stage], completed=done)
+
+    def close(self) -> None:
+        """Take the bars down."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress, self._stages = None, {}
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Return a number for a table, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval(value: Sequence[float], digits: int = 1) -> str:
+    """Return an interval for a table."""
+    return f"[{value[0]:.{digits}f}, {value[1]:.{digits}f}]"
