@@ -8,15 +8,11 @@ disturbs both alike. Shares of peak are FLOPs that the mathematics needs (not th
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"  # before any of them loads
 
 import numpy as np
 import torch
@@ -136,7 +132,7 @@ def training_flops(batch: int) -> float:
 
 
 def acting_flops() -> float:
-    """Per action, once the window is full: block 1 without its queries, keys and values, block 2, a last single token."""
+    """Per action, once the window is full: block 1 without queries, keys and values, block 2, one last token."""
     history, prefix = 3 * WINDOW - 1, 3 * PROMPT
     pairs = history * (prefix + (history + 1) / 2)
     middle = history * (9 + 12 * (LAYERS - 2)) * WIDTH**2 + (LAYERS - 1) * 2 * pairs * WIDTH

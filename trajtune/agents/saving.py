@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,18 @@ class SavedAgent:
 
 
 def digest(agent: PromptDT) -> str:
-    """SHA-256 over the config and the names and bytes of all parameters and buffers.
+    """SHA-256 over the config and all parameters and buffers.
 
     The config because heads, window and prompt length change what an agent does without changing a weight.
     """
-    total = hashlib.sha256(json.dumps(asdict(agent.config), sort_keys=True).encode())
-    for name, tensor in sorted(agent.state_dict().items()):
-        total.update(name.encode())
+    return tensors_digest(agent.state_dict(), json.dumps(asdict(agent.config), sort_keys=True))
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], prefix: str = "") -> str:
+    """SHA-256 over a prefix and the names, types, shapes and bytes of tensors: what finds a flipped bit in a file."""
+    total = hashlib.sha256(prefix.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return total.hexdigest()
 

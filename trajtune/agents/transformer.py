@@ -5,6 +5,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, dropout: float = 0.0) -> Tensor:
+    """Attention of queries [B, H, Q, D] over keys and values [B, H, T, D] where ``visible`` [Q, T].
+
+    On a GPU this is ``scaled_dot_product_attention``. On a CPU its backward pass takes three times as long as four
+    plain products at our lengths (``benchmarks/attention.py``), so there the products are written out.
+    """
+    if q.is_cuda:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout)
+    hidden = torch.zeros(visible.shape, dtype=q.dtype).masked_fill_(~visible, float("-inf"))
+    scores = torch.baddbmm(hidden, q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+    weights = F.dropout(torch.softmax(scores, dim=-1), dropout, dropout > 0.0)
+    return torch.bmm(weights.to(v.dtype), v.flatten(0, 1)).unflatten(0, q.shape[:2])
+
+
 class Attention(nn.Module):
     """Causal self-attention. ``positions`` are the tokens that ask; every token is attended to."""
 
@@ -18,12 +32,9 @@ class Attention(nn.Module):
         """[B, T, C] -> [B, Q, C] with Q = T, or the number of ``positions`` [Q]."""
         batch, length, width = x.shape
         q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        dropout = self.dropout if self.training else 0.0
-        if positions is None:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
-        else:
-            visible = positions[:, None] >= torch.arange(length, device=x.device)  # [Q, T]
-            y = F.scaled_dot_product_attention(q[:, :, positions], k, v, attn_mask=visible, dropout_p=dropout)
+        tokens = torch.arange(length, device=x.device)
+        visible = (tokens if positions is None else positions)[:, None] >= tokens  # [Q, T]
+        y = attend(q if positions is None else q[:, :, positions], k, v, visible, self.dropout * self.training)
         y = self.out(y.transpose(1, 2).reshape(batch, -1, width))
         return F.dropout(y, self.dropout, self.training)
 

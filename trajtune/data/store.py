@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -103,7 +104,10 @@ class Dataset:
 
 
 class DatasetWriter:
-    """Write a dataset one trajectory at a time; nothing is a dataset until ``finish`` has written its metadata."""
+    """Write a dataset one trajectory at a time; nothing is a dataset until ``finish`` has written its metadata.
+
+    As a context manager it closes its files and removes the raw rows when ``finish`` was not reached.
+    """
 
     def __init__(self, path: Path | str, observation_dim: int, action_dim: int, dtype: str = "float32") -> None:
         if dtype not in DTYPES:
@@ -125,6 +129,16 @@ class DatasetWriter:
             raise disk_error(self._path, error) from error
         self._rows = 0
         self._index: dict[str, list[Any]] = {name: [] for name in INDEX_DTYPES}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self._files.values():
+            with suppress(OSError):  # the full disk that was reported already
+                file.close()
+        for name in self._files:
+            (self._path / f"{name}.bin").unlink(missing_ok=True)
 
     def add(
         self,
@@ -221,6 +235,8 @@ def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
         "suite": isinstance(metadata.get("suite"), str),
         "observation_dim": type(metadata.get("observation_dim")) is int,
         "action_dim": type(metadata.get("action_dim")) is int,
+        "trajectories": type(metadata.get("trajectories")) is int,
+        "steps": type(metadata.get("steps")) is int,
         "qualities": isinstance(qualities, list) and all(isinstance(quality, str) for quality in qualities),
         "references": table(references, dict) and all(table(entry, (int, float)) for entry in references.values()),
         "tasks": table(metadata.get("tasks", {}), dict),
@@ -272,17 +288,18 @@ def _open_index(path: Path) -> dict[str, Array]:
 
 def _check_shapes(data: Dataset) -> None:
     """A file may be well-formed and still not belong to the others."""
-    flat = data.trajectories
-    steps = flat.rewards.size
+    flat, steps = data.trajectories, data.metadata["steps"]
     sizes = {"observations": data.metadata["observation_dim"], "actions": data.metadata["action_dim"]}
     for name in FLAT:
         array, expected = getattr(flat, name), (steps, *([sizes[name]] if name in sizes else []))
         if array.shape != expected or array.dtype.name not in DTYPES:
-            found = f"{array.dtype} {array.shape}"
-            raise UserError(f"{data.path / f'{name}.npy'} is damaged: it holds {found}, expected floats {expected}")
+            found = f"it holds {array.dtype} {array.shape}, its metadata says floats {expected}"
+            raise UserError(f"{data.path / f'{name}.npy'} is damaged: {found}")
     inside = (flat.start >= 0) & (flat.length > 0) & (flat.length <= steps) & (flat.start <= steps - flat.length)
     named = (data.quality >= 0) & (data.quality < len(data.qualities))
-    if len(flat) == 0 or not (inside & named).all():
+    if not 1 <= len(flat) == data.metadata["trajectories"]:
+        raise UserError(f"{data.path / INDEX} is damaged: its number of trajectories is not that of the metadata")
+    if not (inside & named).all():
         raise UserError(f"{data.path / INDEX} is damaged: it points outside the arrays")
     if data.final_observations.shape[1] != sizes["observations"]:
         raise UserError(f"{data.path / INDEX} is damaged: its final observations have another size than the others")

@@ -3,6 +3,7 @@
 Every finished piece is a file, so the same command continues where it was killed and ends with the same bits.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ SCRIPT_NOISE = tuple(float(x) for x in np.geomspace(0.3, 10.0, 16))
 """Noise of a scripted expert's "checkpoints", from the best to nearly random."""
 RANDOM, TRIAL = 90, 91  # streams of seeds beside those of the qualities
 TRIALS = 3
+COARSE = 8
+"""Checkpoints between two that are tried out first."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,12 @@ def _collect_task(job: tuple[CollectConfig, str, int, list[str]]) -> None:
 
 def _random_return(suite: Suite, config: CollectConfig, task: int) -> float:
     """The random policy does not see the goal: the same episodes, relabelled, serve every task."""
-    episodes = record(suite, 0, random_actor, seeds_for(config.seed, 0, RANDOM, 20))
-    return float(np.mean([relabelled_return(suite, episode, task) for episode in episodes]))
+    return float(np.mean([relabelled_return(suite, e, task) for e in _random_episodes(config.suite, config.seed)]))
+
+
+@functools.cache
+def _random_episodes(suite: str, seed: int) -> list[Episode]:
+    return record(get_suite(suite), 0, random_actor, seeds_for(seed, 0, RANDOM, 20))
 
 
 def _medium(
@@ -182,8 +189,8 @@ def _medium(
 ) -> tuple[str, list[Episode]]:
     """Return the checkpoint of medium quality and its episodes.
 
-    A few trial episodes rank the checkpoints by their distance from the middle of the range; the first whose recorded
-    episodes fall inside it is taken, else the one that comes closest.
+    A few trial episodes rank checkpoints by their distance from the middle of the range, every eighth first and then
+    those around the best; the first whose recorded episodes fall inside is taken, else the one that comes closest.
     """
 
     def normalised(episodes: list[Episode]) -> float:
@@ -191,11 +198,21 @@ def _medium(
         return (mean - references["random"]) / (references["expert"] - references["random"])
 
     middle = sum(MEDIUM) / 2
-    seeds = seeds_for(config.seed, task, TRIAL, TRIALS)
-    trials = [abs(normalised(record(suite, task, _acting(suite, c), seeds)) - middle) for c in ladder]
+    trial_seeds = seeds_for(config.seed, task, TRIAL, TRIALS)
+    distance: dict[int, float] = {}
+
+    def try_out(places: range) -> int:
+        for place in places:
+            if place not in distance:
+                episodes = record(suite, task, _acting(suite, ladder[place]), trial_seeds)
+                distance[place] = abs(normalised(episodes) - middle)
+        return min(distance, key=distance.__getitem__)
+
+    near = try_out(range(0, len(ladder), COARSE))
+    try_out(range(max(0, near - COARSE + 1), min(len(ladder), near + COARSE)))
     best: tuple[float, str, list[Episode]] | None = None
-    for place in np.argsort(trials, kind="stable")[:6]:
-        seeds = seeds_for(config.seed, task, 1, config.trajectories)
+    seeds = seeds_for(config.seed, task, 1, config.trajectories)
+    for place in sorted(distance, key=distance.__getitem__)[:6]:
         episodes = record(suite, task, _acting(suite, ladder[place]), seeds)
         level = normalised(episodes)
         if best is None or abs(level - middle) < best[0]:
@@ -221,40 +238,41 @@ def _write_part(path: Path, episodes: list[Episode]) -> None:
 
 def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
     parts = folder / PARTS
-    writer = DatasetWriter(folder, suite.observation_dim, suite.action_dim, config.dtype)
     references: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, Any]] = {}
-    for task in config.tasks:
-        for number, quality in enumerate(config.qualities):
-            path = parts / f"{task:03d}-{quality}.safetensors"
-            part, about = read_arrays(path, "collected part"), read_json(path.with_suffix(".json"), "collected part")
-            references[str(task)] = about["references"]
-            sources.setdefault(str(task), {})[quality] = {k: about[k] for k in ("checkpoint", "mean_return")}
-            ends = np.cumsum(part["length"])
-            for i, (end, length) in enumerate(zip(ends, part["length"], strict=True)):
-                rows = slice(end - length, end)
-                writer.add(
-                    part["observations"][rows],
-                    part["actions"][rows],
-                    part["rewards"][rows],
-                    part["final_observations"][i],
-                    task=task,
-                    quality=number,
-                    seed=int(part["seed"][i]),
-                    terminated=bool(part["terminated"][i]),
-                )
-    tasks = {str(t): {"name": suite.task(t).name, **suite.task(t).parameters} for t in config.tasks}
-    dims = {"observation_dim": suite.observation_dim, "action_dim": suite.action_dim, "horizon": suite.horizon}
-    data = writer.finish(
-        {
-            "suite": suite.name,
-            **dims,
-            "qualities": list(config.qualities),
-            "tasks": tasks,
-            "references": references,
-            "sources": sources,
-            "collection": _plain(config),
-        }
-    )
+    with DatasetWriter(folder, suite.observation_dim, suite.action_dim, config.dtype) as writer:
+        for task in config.tasks:
+            for number, quality in enumerate(config.qualities):
+                path = parts / f"{task:03d}-{quality}.safetensors"
+                part = read_arrays(path, "collected part")
+                about = read_json(path.with_suffix(".json"), "collected part")
+                references[str(task)] = about["references"]
+                sources.setdefault(str(task), {})[quality] = {k: about[k] for k in ("checkpoint", "mean_return")}
+                ends = np.cumsum(part["length"])
+                for i, (end, length) in enumerate(zip(ends, part["length"], strict=True)):
+                    rows = slice(end - length, end)
+                    writer.add(
+                        part["observations"][rows],
+                        part["actions"][rows],
+                        part["rewards"][rows],
+                        part["final_observations"][i],
+                        task=task,
+                        quality=number,
+                        seed=int(part["seed"][i]),
+                        terminated=bool(part["terminated"][i]),
+                    )
+        tasks = {str(t): {"name": suite.task(t).name, **suite.task(t).parameters} for t in config.tasks}
+        dims = {"observation_dim": suite.observation_dim, "action_dim": suite.action_dim, "horizon": suite.horizon}
+        data = writer.finish(
+            {
+                "suite": suite.name,
+                **dims,
+                "qualities": list(config.qualities),
+                "tasks": tasks,
+                "references": references,
+                "sources": sources,
+                "collection": _plain(config),
+            }
+        )
     _clear(folder)
     return data

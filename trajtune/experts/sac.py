@@ -89,7 +89,7 @@ def _train(
         model._last_obs = env._full()
         model.learn(round_steps * BODIES, log_interval=None, reset_num_timesteps=False)
         done += 1
-        if model._n_updates - last_actor >= config.checkpoint_every:
+        if config.checkpoint_every <= model._n_updates - last_actor and model._n_updates < config.updates:
             last_actor = model._n_updates
             _save_actor(model, folder / f"actor-{last_actor:09d}.safetensors")
         if model._n_updates - saved_updates >= config.save_every:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trajtune.agents.saving import tensors_digest
 from trajtune.errors import UserError
 from trajtune.files import write_atomically
 
@@ -32,8 +33,9 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], run: dict[str, Any
     """Write the state after ``step`` steps. ``run`` says what the run is, so that no other run continues it."""
     from safetensors.torch import save_file
 
-    metadata = {"run": json.dumps(run, sort_keys=True), "step": str(step), "log": json.dumps(log)}
     host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"run": json.dumps(run, sort_keys=True), "step": str(step), "log": json.dumps(log)}
+    metadata["digest"] = tensors_digest(host)
     write_atomically(folder / NAME, lambda p: save_file(host, p, metadata=metadata))
 
 
@@ -49,6 +51,8 @@ def load_checkpoint(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor
             metadata = file.metadata() or {}
             saved, step, log = json.loads(metadata["run"]), int(metadata["step"]), json.loads(metadata["log"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if tensors_digest(tensors) != metadata["digest"]:
+            raise ValueError("its tensors do not match its digest")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged ({str(error)[:100]}): delete it to start again") from None
     wanted = json.loads(json.dumps(run))

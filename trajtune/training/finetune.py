@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,21 @@ class FewShot:
     source: dict[str, Any] = field(default_factory=dict)
     """Where they come from: dataset, quality, count, seed."""
 
+    @classmethod
+    def of(
+        cls,
+        trajectories: Trajectories,
+        suite: str,
+        task: int,
+        prompt_length: int,
+        references: dict[str, float] | None = None,
+        seed: int = 0,
+        source: dict[str, Any] | None = None,
+    ) -> Self:
+        """Make a few-shot set of trajectories in memory; ``prompt_length`` is the agent's, ``seed`` draws prompts."""
+        prompts = make_prompts(trajectories, prompt_length, references or {}, seed)
+        return cls(suite, task, trajectories, prompts, source or {})
+
 
 @dataclass(frozen=True)
 class Finetuned:
@@ -51,9 +66,8 @@ class Finetuned:
 def few_shot(dataset: Dataset, task: int, quality: str | None, count: int, seed: int, prompt_length: int) -> FewShot:
     """Take ``count`` trajectories of a task, drawn by ``seed``, into memory."""
     trajectories = dataset.select([task], quality, count, seed).loaded()
-    prompts = make_prompts(trajectories, prompt_length, dataset.references(task), seed)
     source = {"data": dataset.path.name, "quality": quality, "trajectories": count, "data_seed": seed}
-    return FewShot(dataset.suite, task, trajectories, prompts, source)
+    return FewShot.of(trajectories, dataset.suite, task, prompt_length, dataset.references(task), seed, source)
 
 
 def finetune(

@@ -92,7 +92,7 @@ def train(
     parameters = list(moving.values())
     device = parameters[0].device
     dtype = compute_dtype(config.precision, device)
-    peak = config.learning_rate or policy.learning_rate
+    peak = policy.learning_rate if config.learning_rate is None else config.learning_rate
     optimizer = torch.optim.AdamW(parameters, peak, weight_decay=config.weight_decay, fused=True)
     optimizers = {"policy": optimizer, **algorithm.optimizers()}
     log: Log = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trajtune.agents.saving import SavedAgent
+from trajtune.agents.saving import SavedAgent, tensors_digest
 from trajtune.data.prompts import TaskPrompts, load_prompts, save_prompts
 from trajtune.errors import UserError
 from trajtune.files import read_arrays, read_json, write_arrays, write_json
@@ -29,12 +29,12 @@ class SavedDelta:
 def save_delta(folder: Path, policy: Policy, prompts: dict[int, TaskPrompts], metadata: dict[str, Any]) -> None:
     """Write the delta; ``metadata`` must hold ``base``, ``tuning``, ``tuning_options``, ``std`` and ``seed``."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.cpu().numpy() for name, tensor in policy.delta().items()}
+    tensors = {name: tensor.cpu() for name, tensor in policy.delta().items()}
     policy.save_extra(folder)
-    write_arrays(folder / policy.delta_file, tensors)
+    write_arrays(folder / policy.delta_file, {name: tensor.numpy() for name, tensor in tensors.items()})
     save_prompts(folder, prompts)
-    size = sum(a.nbytes for a in tensors.values())
-    write_json(folder / META, {"format": FORMAT, "version": VERSION, "bytes": size, **metadata})
+    about = {"bytes": sum(t.nbytes for t in tensors.values()), "digest": tensors_digest(tensors)}
+    write_json(folder / META, {"format": FORMAT, "version": VERSION, **about, **metadata})
 
 
 def read_delta_metadata(folder: Path | str) -> dict[str, Any]:
@@ -61,9 +61,12 @@ def load_delta(folder: Path | str, base: SavedAgent) -> SavedDelta:
             meta["tuning"], base.agent, first, meta["tuning_options"], std=float(meta["std"]), seed=int(meta["seed"])
         )
         arrays = read_arrays(path / policy.delta_file, "delta")
-        policy.load_delta({name: torch.from_numpy(array) for name, array in arrays.items()})
-    except (KeyError, ValueError, TypeError, StopIteration) as error:
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        policy.load_delta(tensors)
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, StopIteration) as error:
         raise UserError(f"{path} does not fit its base ({error})") from None
+    if tensors_digest(tensors) != meta.get("digest"):
+        raise UserError(f"{path / policy.delta_file} is damaged: it does not match the digest in {META}")
     return SavedDelta(policy, prompts, meta)
 
 

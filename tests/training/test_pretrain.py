@@ -1,0 +1,215 @@
+"""Pretraining: its normaliser, going on after a kill, and two processes that share one run."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trajtune.agents import AgentConfig, PromptDT, SavedAgent, initialise, load_agent
+from trajtune.agents.saving import digest
+from trajtune.algorithms.losses import sft_loss
+from trajtune.data import Dataset, draw_batch, load_prompts
+from trajtune.errors import UserError
+from trajtune.suites import get_suite
+from trajtune.training import PretrainConfig, TrainConfig, pretrain
+
+TASKS = [0, 1, 3, 4]
+CONFIG = PretrainConfig(
+    layers=2,
+    width=16,
+    heads=2,
+    window=4,
+    prompt=2,
+    dropout=0.1,
+    training=TrainConfig(
+        steps=8, batch=6, learning_rate=1e-3, warmup=3, checkpoint_every=3, log_every=2, precision="fp32", seed=1
+    ),
+)
+HORIZON = get_suite("point").horizon
+
+# What a child process runs: the arguments are the dataset, the folder, the processes, and a step to die at.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from trajtune.data import Dataset
+from trajtune.agents.saving import digest
+from trajtune.training import PretrainConfig, TrainConfig, pretrain
+
+def on_step(step, metrics):
+    if step == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config = eval(sys.argv[5])
+saved = pretrain(Dataset.open(Path(sys.argv[1])), [0, 1, 3, 4], 30, config, Path(sys.argv[2]),
+                 processes=int(sys.argv[3]), on_step=on_step)
+print(digest(saved.agent))
+"""
+
+
+def start(data: Dataset, folder: Path, processes: int = 1, die_at: int = -1, **environ: str) -> subprocess.Popen[str]:
+    arguments = [str(data.path), str(folder), str(processes), str(die_at), repr(CONFIG)]
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(point_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> SavedAgent:
+    return pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path_factory.mktemp("whole"))
+
+
+class TestNormaliser:
+    def test_is_fitted_on_the_training_tasks_alone(self, point_data: Dataset, whole: SavedAgent) -> None:
+        data = point_data.select(TASKS, "medium")
+        rows = np.concatenate([np.arange(s, s + n) for s, n in zip(data.start, data.length, strict=True)])
+        observations = np.asarray(data.observations, np.float64)[rows]
+        agent = whole.agent
+        np.testing.assert_allclose(agent.observation_mean, observations.mean(0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(agent.observation_std, observations.std(0), rtol=1e-5)
+        largest = max(
+            abs(float(np.asarray(data.rewards)[s : s + n].sum())) for s, n in zip(data.start, data.length, strict=True)
+        )
+        assert float(agent.return_scale) == pytest.approx(largest, rel=1e-5)
+        everything = np.asarray(point_data.select(None, None).loaded().observations)
+        assert np.abs(everything.mean(0) - observations.mean(0)).max() > 0.05  # fitting on all would be seen
+
+    def test_a_number_that_never_changes_is_left_as_it_is(self, point_data: Dataset, tmp_path: Path) -> None:
+        from trajtune.training.pretrain import _fit_normaliser
+
+        data = point_data.select(TASKS, "medium").loaded()
+        constant = np.concatenate([data.observations[:, :1], np.full_like(data.observations[:, :1], 7.0)], axis=1)
+        agent = PromptDT(AgentConfig(2, 2, width=8))
+        _fit_normaliser(agent, replace(data, observations=constant))
+        assert float(agent.observation_mean[1]) == 7.0
+        assert float(agent.observation_std[1]) == 1.0
+
+
+class TestResult:
+    def test_is_an_agent_with_its_provenance_and_prompts(
+        self, point_data: Dataset, whole: SavedAgent, point_agent_folder: Path
+    ) -> None:
+        assert whole.provenance["suite"] == "point"
+        assert whole.provenance["tasks"] == TASKS
+        assert whole.provenance["training"] == asdict(CONFIG.training)
+        assert [row["step"] for row in whole.provenance["log"]] == [2, 4, 6, 8]
+        assert whole.agent.config.max_timesteps == HORIZON
+        assert sorted(load_prompts(point_agent_folder)) == list(range(16))  # test tasks too
+        assert sorted(p.name for p in point_agent_folder.iterdir()) == [
+            "agent.safetensors",
+            "config.json",
+            "prompts.json",
+            "prompts.safetensors",
+        ]
+
+    def test_learns(self, point_data: Dataset, point_agent: SavedAgent) -> None:
+        log = point_agent.provenance["log"]
+        assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+        names = [n for n, p in initialise(point_agent.agent.config, 0).named_parameters() if n.startswith("state_head")]
+        fresh = initialise(point_agent.agent.config, 0)
+        assert all(torch.equal(fresh.get_parameter(n), point_agent.agent.get_parameter(n)) for n in names)
+
+    def test_finished_is_not_done_again(self, point_data: Dataset, whole: SavedAgent, tmp_path: Path) -> None:
+        pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path)
+        stamp = (tmp_path / "agent.safetensors").stat().st_mtime_ns
+
+        def never(step: int, metrics: dict[str, float]) -> None:
+            raise AssertionError("trains again")
+
+        again = pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path, on_step=never)
+        assert again.digest == whole.digest
+        assert (tmp_path / "agent.safetensors").stat().st_mtime_ns == stamp
+        with pytest.raises(UserError, match="already holds an agent with another agent, tasks: choose another folder"):
+            pretrain(point_data, TASKS[:2], HORIZON, replace(CONFIG, layers=1), tmp_path)
+
+
+def test_killed_and_resumed_equals_uninterrupted(point_data: Dataset, whole: SavedAgent, tmp_path: Path) -> None:
+    """With dropout on. The child dies in its fifth step; a checkpoint is kept every three."""
+    child = start(point_data, tmp_path, die_at=5)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL, errors
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    steps: list[int] = []
+    resumed = pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path, on_step=lambda step, metrics: steps.append(step))
+    assert steps == [4, 5, 6, 7, 8]
+    assert resumed.digest == whole.digest
+    assert resumed.provenance["log"] == whole.provenance["log"]
+    no_dropout = replace(CONFIG, dropout=0.0)
+    assert digest(pretrain(point_data, TASKS, HORIZON, no_dropout, tmp_path / "b").agent) != whole.digest
+
+
+def emulated(data: Dataset, processes: int) -> PromptDT:
+    """What ``processes`` processes should arrive at, written out: each one's gradient, their mean, one step."""
+    t, trajectories = CONFIG.training, data.select(TASKS, "medium")
+    size = AgentConfig(2, 2, CONFIG.layers, CONFIG.width, CONFIG.heads, CONFIG.window, CONFIG.prompt, HORIZON, 0.1)
+    agent = initialise(size, t.seed)
+    loaded = trajectories.loaded()
+    agent.observation_mean.copy_(torch.as_tensor(loaded.observations.astype(np.float64).mean(0)))
+    agent.observation_std.copy_(torch.as_tensor(loaded.observations.astype(np.float64).std(0)))
+    agent.return_scale.fill_(float(np.abs(trajectories.returns).max()))
+    agent.train()
+    used = [p for n, p in agent.named_parameters() if not n.startswith(("state_head", "return_head"))]
+    optimizer = torch.optim.AdamW(used, weight_decay=t.weight_decay)
+    for step in range(t.steps):
+        total = [torch.zeros_like(p) for p in used]
+        for rank in range(processes):
+            rng = np.random.default_rng([t.seed, step, rank])
+            batch = draw_batch(trajectories, rng, t.batch // processes, CONFIG.window, CONFIG.prompt)
+            torch.manual_seed(hash((t.seed, step, rank)) % 2**63)
+            loss = sft_loss(agent(batch), batch.window.actions, batch.window.mask)
+            for sum_, gradient in zip(total, torch.autograd.grad(loss, used), strict=True):
+                sum_ += gradient / processes
+        norm = torch.sqrt(sum(g.square().sum() for g in total))
+        for parameter, gradient in zip(used, total, strict=True):
+            parameter.grad = gradient * min(1.0, t.grad_clip / float(norm))
+        optimizer.param_groups[0]["lr"] = 1e-3 * min(1.0, (step + 1) / t.warmup)
+        optimizer.step()
+    return agent.eval()
+
+
+def largest_difference(a: PromptDT, b: PromptDT) -> float:
+    return max(float((x - y).detach().abs().max()) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_one_process_equals_the_loop_written_out(point_data: Dataset, whole: SavedAgent) -> None:
+    assert largest_difference(emulated(point_data, 1), whole.agent) < 2e-5
+
+
+def test_two_processes_average_their_gradients(point_data: Dataset, whole: SavedAgent, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    # What torchrun, or accelerate launch on GPUs, puts in the environment of each.
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    children = [
+        start(point_data, tmp_path, 2, RANK=str(r), LOCAL_RANK=str(r), ACCELERATE_USE_CPU="true", **group)
+        for r in range(2)
+    ]
+    try:
+        answers = [child.communicate(timeout=120) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [child.returncode for child in children] == [0, 0], answers
+    saved = load_agent(tmp_path)
+    assert [out.split()[-1] for out, _ in answers] == [saved.digest, saved.digest]
+    assert saved.provenance["processes"] == 2
+    assert largest_difference(emulated(point_data, 2), saved.agent) < 2e-5
+    assert largest_difference(whole.agent, saved.agent) > 1e-3  # one process draws other batches
+
+
+def test_more_processes_asked_for_than_run(point_data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="2 processes asked for, 1 are running"):
+        pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path, processes=2)
