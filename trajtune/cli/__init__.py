@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import operator
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Output(command.json)
     try:
         command.run(out)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has left, as `head` does
+        _give_up_output()
+        return 1
     except UserError as error:
         out.close()
         print(f"trajtune: {error}", file=sys.stderr)
@@ -34,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.close()
         print(f"trajtune: {error}", file=sys.stderr)
         return 3
+    except OSError as error:  # what no one nearer to it has put into better words
+        out.close()
+        _give_up_output()
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"trajtune: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         out.close()
         print("trajtune: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -41,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         out.close()
     return 0
+
+
+def _give_up_output() -> None:
+    """Send what is still buffered nowhere, or the interpreter would complain about it on its way out."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _UsageError(Exception):
@@ -87,7 +106,10 @@ def _parse(argv: list[str]) -> Any:
 
 
 def _one_line(text: str) -> str:
-    words = re.sub(r"[\u2500-\u257f]|\x1b\[[0-9;]*m", " ", text)
-    message, _, helped = words.replace("Required options", "").partition("For full helptext, run")
-    command = " ".join(helped.split()).lstrip(": ")
-    return " ".join(message.split()) + (f" (see {command})" if command else "")
+    """Put one of tyro's boxes on a line: a title, what is wrong, perhaps more of it, and where the help is."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    sections = [re.sub(r"[\u2500-\u257f]", " ", part).split() for part in re.split(r"[\u2500-]{9,}", plain)]
+    lines = [" ".join(words) for words in sections if words]
+    said = [line for line in lines[1:] if not line.startswith("For full helptext")]
+    helped = [re.sub(r"For full helptext, (run:?|see) ", "see ", line) for line in lines[1:] if line not in said]
+    return "; ".join(said or lines) + (f" ({helped[0]})" if helped else "")

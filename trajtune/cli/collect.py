@@ -36,9 +36,12 @@ class Collect:
     json: bool = False
 
     def run(self, out: Output) -> None:
+        from trajtune.errors import UserError
         from trajtune.experts.collect import CollectConfig, collect
         from trajtune.suites import get_suite
 
+        if self.workers < 0:
+            raise UserError(f"workers must be at least 1, or 0 for one a core, got {self.workers}")
         suite = get_suite(self.suite)
         config = CollectConfig(
             suite=self.suite,

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from trajtune.cli.output import Output, interval, number
+
+if TYPE_CHECKING:
+    from trajtune.agents import AgentConfig
+    from trajtune.types import Prompt
 
 
 @dataclass
@@ -43,6 +47,8 @@ class Evaluate:
         from trajtune.training.devices import pick_device
         from trajtune.tunings.saving import load_delta
 
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
         base = load_agent(self.agent)
         name = self.suite or base.provenance.get("suite")
         if name is None:
@@ -66,6 +72,9 @@ class Evaluate:
         device = pick_device(self.device)
         plain = Plain(plain.agent.to(device), plain.prompt, plain.residual)
         prompts = {task: bank[task] for task in tasks}
+        for task, entry in prompts.items():
+            if not _fits(entry.prompts, base.agent.config):
+                raise UserError(f"{self.data or self.delta or self.agent} has prompts of task {task} of another agent")
 
         def progress(step: int, total: int) -> None:
             out.progress(f"{len(tasks) * self.episodes} episodes (steps)", step, total)
@@ -83,3 +92,11 @@ class Evaluate:
         mean = sum(s.mean_return for s in scores) / len(scores)
         out.say(f"mean return {mean:.1f} over {len(scores)} tasks, {self.episodes} episodes each")
         out.result({"mean_return": mean, "scores": [s.to_json() for s in scores]})
+
+
+def _fits(prompts: "Prompt", config: "AgentConfig") -> bool:
+    """Tell whether an agent of this size can read the prompts."""
+    dims = prompts.observations.shape[2], prompts.actions.shape[2]
+    times = prompts.timesteps
+    known = bool((times >= 0).all() and (times < config.max_timesteps).all())
+    return known and dims == (config.observation_dim, config.action_dim)

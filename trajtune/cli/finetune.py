@@ -47,9 +47,6 @@ class Finetune:
         from trajtune.training.devices import pick_device
         from trajtune.tunings.sizes import as_text
 
-        base = load_agent(self.agent)
-        dataset = Dataset.open(self.data)
-        data = few_shot(dataset, self.task, self.quality, self.trajectories, self.seed, base.agent.config.prompt)
         training = TrainConfig(
             steps=self.steps,
             batch=self.batch,
@@ -57,6 +54,9 @@ class Finetune:
             precision=self.precision,
             seed=self.seed,
         )
+        base = load_agent(self.agent)
+        dataset = Dataset.open(self.data)
+        data = few_shot(dataset, self.task, self.quality, self.trajectories, self.seed, base.agent.config.prompt)
 
         def on_step(step: int, policy: Policy, metrics: dict[str, float]) -> None:
             out.progress(f"{self.algorithm} x {self.tuning} (steps)", step, self.steps)
@@ -76,7 +76,7 @@ class Finetune:
         out.close()
         moved = sum(tensor.numel() for tensor in done.policy.delta().values())
         first, last = done.log[0], done.log[-1]
-        rows = [[name, number(first[name], 4), number(last[name], 4)] for name in last if name != "step"]
+        rows = [[name, number(first.get(name), 4), number(last[name], 4)] for name in last if name != "step"]
         out.table(["metric", f"step {first['step']}", f"step {last['step']}"], rows)
         out.say(f"{moved:,} numbers moved ({as_text(moved)}); the delta is in {self.out}")
         out.result({"out": str(self.out), "numbers": moved, "log": done.log})

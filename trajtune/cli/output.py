@@ -14,7 +14,7 @@ class Output:
         self.as_json = as_json
         self._progress: Any = None
         self._stages: dict[str, Any] = {}
-        self._said = 0.0
+        self._said = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print a line for people."""

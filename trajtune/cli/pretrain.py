@@ -18,7 +18,7 @@ class Pretrain:
     """Folder of a dataset."""
     out: Path
     """Folder of the agent."""
-    steps: int = 6000
+    steps: int = 3000
     batch: int = 64
     layers: int = 3
     width: int = 128
@@ -49,11 +49,10 @@ class Pretrain:
         from trajtune.training import PretrainConfig, TrainConfig, pretrain
         from trajtune.training.devices import pick_device
 
+        if self.processes < 0:
+            raise UserError(f"processes must be at least 1, or 0 for one a CUDA device, got {self.processes}")
         device = pick_device(self.device)
         processes = self.processes or (max(1, torch.cuda.device_count()) if device.type == "cuda" else 1)
-        if processes > 1 and "WORLD_SIZE" not in os.environ:
-            self._launch(processes, device.type == "cpu", out)
-            return
         dataset = Dataset.open(self.data)
         suite = get_suite(dataset.suite)
         training = TrainConfig(
@@ -81,6 +80,9 @@ class Pretrain:
         tasks = [task for task in suite.select(self.tasks) if task in available]
         if not tasks:
             raise UserError(f"{self.data} has none of the tasks {self.tasks!r}")
+        if processes > 1 and "WORLD_SIZE" not in os.environ:
+            self._launch(processes, out)
+            return
 
         def on_step(step: int, metrics: dict[str, float]) -> None:
             out.progress("pretraining (steps)", step, self.steps)
@@ -89,20 +91,20 @@ class Pretrain:
             dataset, tasks, suite.horizon, config, self.out, device=device, processes=processes, on_step=on_step
         )
         out.close()
+        if os.environ.get("RANK", "0") != "0":
+            return
         log = saved.provenance.get("log", [{}])
         numbers = sum(p.numel() for p in saved.agent.parameters())
         out.say(f"{numbers:,} parameters, {len(tasks)} tasks, action error {log[0]['sft']:.4f} -> {log[-1]['sft']:.4f}")
         out.say(f"the agent is in {self.out}")
         out.result({"out": str(self.out), "parameters": numbers, "tasks": tasks, "log": log})
 
-    def _launch(self, processes: int, cpu: bool, out: Output) -> None:
-        """Run this same command under ``accelerate launch``, once a process."""
+    def _launch(self, processes: int, out: Output) -> None:
+        """Run this same command in a process group, once a process; the first one writes and prints."""
         from trajtune.errors import UserError
 
-        launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
-        launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-        launcher += ["--cpu"] if cpu else ["--multi_gpu"]
-        command = [*launcher, "-m", "trajtune", *sys.argv[1:], "--processes", str(processes)]
+        group = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command = [sys.executable, *group, "-m", "trajtune", *sys.argv[1:], "--processes", str(processes)]
         done = subprocess.run(command, check=False)
         if done.returncode:
             raise UserError(f"pretraining with {processes} processes stopped with code {done.returncode}")

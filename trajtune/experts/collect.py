@@ -16,7 +16,7 @@ from trajtune.data.store import DTYPES, INDEX, METADATA
 from trajtune.errors import UserError, unknown
 from trajtune.experts.policies import Acting, random_actor, sac_actor, scripted_actor
 from trajtune.experts.recording import Episode, record, relabelled_return, seeds_for
-from trajtune.files import read_arrays, read_json, remove_leftovers, write_arrays, write_json
+from trajtune.files import claim_folder, read_arrays, read_json, remove_leftovers, write_arrays, write_json
 from trajtune.processes import worker_pool
 from trajtune.suites import Suite, get_suite
 
@@ -57,18 +57,26 @@ def collect(config: CollectConfig, folder: Path, workers: int = 1, report: Repor
     for quality in config.qualities:
         if quality not in QUALITIES:
             raise unknown("quality", quality, QUALITIES)
+        if config.qualities.count(quality) > 1:
+            raise UserError(f"quality {quality} is named twice")
     if config.trajectories < 1:
         raise UserError(f"trajectories must be at least 1, got {config.trajectories}")
+    if config.updates < 0:
+        raise UserError(f"updates must be at least 1, or 0 for the suite's own number, got {config.updates}")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"seed must be 0 to {2**32 - 1}, got {config.seed}")
     if config.dtype not in DTYPES:
         raise unknown("dtype", config.dtype, DTYPES)
     suite = get_suite(config.suite)
     for task in config.tasks:
         suite.task(task)  # an unknown one is an error now, not after the experts' training
+    if config.experts == "scripted" and suite.scripted is None:
+        raise UserError(f"suite {suite.name} has no scripted expert: choose goal-conditioned or per-task experts")
     if not config.tasks or not config.qualities:
         raise UserError("nothing to collect: name at least one task and one quality")
     if (folder / METADATA).exists():
         return _finished(folder, config)
-    _claim(folder, config)
+    claim_folder(folder, MARK, _plain(config), "collection", beside=("experts",))
     ladders = _checkpoints(suite, config, folder / "experts", report)
     parts = folder / PARTS
     jobs = [(config, str(parts), task, ladders[task]) for task in config.tasks]
@@ -76,23 +84,6 @@ def collect(config: CollectConfig, folder: Path, workers: int = 1, report: Repor
         for done, _ in enumerate(run(_collect_task, jobs), 1):
             report("recording tasks", done, len(jobs))
     return _assemble(suite, config, folder)
-
-
-def _claim(folder: Path, config: CollectConfig) -> None:
-    """Mark an empty folder as this collection's, or check that it already is."""
-    mark = folder / MARK
-    wanted = _plain(config)
-    if folder.is_dir():
-        remove_leftovers(mark)  # of a run killed before it had marked the folder
-    if mark.exists():
-        found = read_json(mark, "collection")
-        odd = sorted(key for key in wanted if found.get(key) != wanted[key])
-        if odd:
-            raise UserError(f"{folder} holds an unfinished collection with another {', '.join(odd)}: choose another")
-    elif folder.exists() and (not folder.is_dir() or any(path.name != "experts" for path in folder.iterdir())):
-        raise UserError(f"{folder} already holds something else: choose another folder")
-    else:
-        write_json(mark, wanted)
 
 
 def _plain(config: CollectConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trajtune.agents import PromptDT
 from trajtune.agents.prompt_dt import Embeddings
+from trajtune.agents.transformer import attend
 from trajtune.types import Prompt
 
 
@@ -57,7 +58,8 @@ class Actor:
         for block in self._blocks[:-1]:
             q, k, v = self._qkv(block, x)
             self._prefix.append((k, v))
-            x = self._finish(block, x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+            visible = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+            x = self._finish(block, x, attend(q, k, v, visible))
         self._prefix_x = x  # [B, 3P, C], what enters the last block
         batch, window = len(x), self._config.window
         # The window slides over these buffers; they are moved back to the front when their end is reached.
@@ -122,7 +124,7 @@ class Actor:
         length, prefix = q.shape[2], prompt_k.shape[2]
         visible = torch.ones(length, prefix + length, dtype=torch.bool, device=q.device).tril(prefix)
         k, v = torch.cat([prompt_k, k], dim=2), torch.cat([prompt_v, v], dim=2)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+        return attend(q, k, v, visible)
 
     def _finish(self, block: _Block, x: Tensor, attended: Tensor) -> Tensor:
         """The rest of a block after attention: [B, T, C] and [B, H, T, D] -> [B, T, C]."""

@@ -1,6 +1,8 @@
 """Checkpoints: one safetensors file with everything a step depends on, written atomically, never unpickled."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ from torch import Tensor, nn
 
 from trajtune.agents.saving import tensors_digest
 from trajtune.errors import UserError
-from trajtune.files import write_atomically
+from trajtune.files import claim_folder, write_atomically
 
 NAME = "checkpoint.safetensors"
+MARK = "unfinished.json"
+"""What an unfinished run has in its folder until the first checkpoint. Files without either are not a run's."""
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -29,6 +33,22 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
         optimizer.state[parameter][name] = tensor if name == "step" else tensor.to(parameter.device)
 
 
+@contextmanager
+def claimed(folder: Path | None, run: dict[str, Any]) -> Iterator[None]:
+    """Hold a folder for ``run``. One that holds something else is an error; a checkpoint is judged when it is loaded.
+
+    A run that fails before its first checkpoint has nothing to go on from and leaves the folder empty.
+    """
+    if folder is not None and not (folder / NAME).exists():
+        claim_folder(folder, MARK, run, "run")
+    try:
+        yield
+    except Exception:
+        if folder is not None:
+            (folder / MARK).unlink(missing_ok=True)
+        raise
+
+
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], run: dict[str, Any], step: int, log: list[Any]) -> None:
     """Write the state after ``step`` steps. ``run`` says what the run is, so that no other run continues it."""
     from safetensors.torch import save_file
@@ -37,6 +57,7 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], run: dict[str, Any
     metadata = {"run": json.dumps(run, sort_keys=True), "step": str(step), "log": json.dumps(log)}
     metadata["digest"] = tensors_digest(host)
     write_atomically(folder / NAME, lambda p: save_file(host, p, metadata=metadata))
+    (folder / MARK).unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor], int, list[Any]] | None:

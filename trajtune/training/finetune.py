@@ -13,6 +13,7 @@ from trajtune.algorithms import Shape, make_algorithm
 from trajtune.data import Dataset, TaskPrompts, Trajectories, make_prompts
 from trajtune.errors import UserError
 from trajtune.policy import Plain, Policy
+from trajtune.training.checkpoint import claimed
 from trajtune.training.loop import Log, TrainConfig, clear_checkpoint, train
 from trajtune.tunings import STD, make_policy
 from trajtune.tunings.saving import META, load_delta, read_delta_metadata, save_delta
@@ -110,21 +111,25 @@ def finetune(
     algo = make_algorithm(algorithm, algorithm_options)
     first = data.prompts.prompts[:1]
     policy = make_policy(tuning, base.agent, first, tuning_options, std=std, seed=config.seed).to(device)
-    algo.setup(policy, data.trajectories, config.seed)
+    try:
+        algo.setup(policy, data.trajectories, config.seed)
+    except ValueError as error:  # PyTorch's optimisers check their own options
+        raise UserError(f"algorithm {algorithm} does not take these options: {error}") from error
     shape = Shape(config.batch, size.window, size.prompt)
 
     def draw(rng: np.random.Generator) -> Batch:
         return algo.draw(data.trajectories, rng, shape)
 
-    log = train(
-        policy,
-        algo,
-        draw,
-        config,
-        run=metadata,
-        folder=folder,
-        on_step=lambda step, metrics: on_step(step, policy, metrics),
-    )
+    with claimed(folder, metadata):
+        log = train(
+            policy,
+            algo,
+            draw,
+            config,
+            run=metadata,
+            folder=folder,
+            on_step=lambda step, metrics: on_step(step, policy, metrics),
+        )
     done = Finetuned(policy, prompts, log, {**metadata, "log": log})
     if folder is not None:
         done.save(folder)
@@ -153,5 +158,8 @@ def _finished(folder: Path, base: SavedAgent, metadata: dict[str, Any]) -> Finet
     odd = sorted(key for key, value in metadata.items() if meta.get(key) != value)
     if odd:
         raise UserError(f"{folder} already holds a delta with another {', '.join(odd)}: choose another folder")
-    saved = load_delta(folder, base)
-    return Finetuned(saved.policy, saved.prompts, meta["log"], meta)
+    saved, log = load_delta(folder, base), meta.get("log")
+    if not isinstance(log, list) or not log or not all(isinstance(entry, dict) for entry in log):
+        raise UserError(f"{folder / META} is damaged: it has no log of the training")
+    clear_checkpoint(folder)  # of a run that was killed between saving and clearing
+    return Finetuned(saved.policy, saved.prompts, log, meta)

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from trajtune.algorithms.base import Algorithm
 from trajtune.errors import DivergedError, UserError
+from trajtune.files import remove_leftovers
 from trajtune.policy import Policy
 from trajtune.training.checkpoint import (
+    MARK,
     NAME,
     load_checkpoint,
     load_optimizer,
@@ -52,6 +54,10 @@ class TrainConfig:
         for name in ("steps", "batch", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
+        if self.learning_rate is not None and not 0.0 <= self.learning_rate < math.inf:
+            raise UserError(f"learning_rate must be a positive number, got {self.learning_rate}")
 
 
 @dataclass(frozen=True)
@@ -137,8 +143,12 @@ def train(
 
 
 def clear_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a run whose result is saved."""
-    (folder / NAME).unlink(missing_ok=True)
+    """Remove what only an unfinished run needs, once its result is saved."""
+    marks = [folder / name for name in (NAME, MARK) if (folder / name).exists()]
+    if marks:  # all that is there is ours, so all temporary files are
+        remove_leftovers(folder / "*")
+    for mark in marks:
+        mark.unlink(missing_ok=True)
 
 
 def _tensors(

@@ -15,6 +15,7 @@ from trajtune.algorithms import Shape, make_algorithm
 from trajtune.data import Dataset, Trajectories, draw_batch, make_prompts, save_prompts
 from trajtune.errors import UserError
 from trajtune.files import read_json
+from trajtune.training.checkpoint import claimed
 from trajtune.training.loop import Sync, TrainConfig, clear_checkpoint, train
 from trajtune.tunings import make_policy
 from trajtune.types import Batch
@@ -34,7 +35,7 @@ class PretrainConfig:
     """An agent with room to improve is the paper's situation (FACTS section 3)."""
     training: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=6000, learning_rate=3e-4, warmup=500, schedule="cosine", checkpoint_every=500, log_every=50
+            steps=3000, learning_rate=3e-4, warmup=500, schedule="cosine", checkpoint_every=500, log_every=50
         )
     )
 
@@ -53,10 +54,13 @@ def pretrain(
     """Pretrain on ``tasks`` (a suite's training tasks) and save the agent in ``folder``; resumable.
 
     The normaliser is fitted on these tasks alone (FACTS section 4). The saved agent carries prompts of every task
-    that the dataset holds, so that it can be evaluated on test tasks without the dataset. In a process group (started
-    by ``accelerate launch``), every process draws its share of each batch and gradients are averaged.
+    that the dataset holds, so that it can be evaluated on test tasks without the dataset. In a process group
+    (``torchrun`` starts one anywhere, ``accelerate launch`` on GPUs only), every process draws its share of each batch
+    and gradients are averaged.
     """
     data = dataset.select(tasks, config.quality)
+    if data.length.max() > horizon:
+        raise UserError(f"{dataset.path} has a trajectory of {data.length.max()} steps, its suite has {horizon}")
     size = AgentConfig(
         observation_dim=dataset.metadata["observation_dim"],
         action_dim=dataset.metadata["action_dim"],
@@ -91,19 +95,21 @@ def pretrain(
     def draw(rng: np.random.Generator) -> Batch:
         return draw_batch(data, rng, shape.batch, shape.window, shape.prompt)
 
-    log = train(
-        policy,
-        make_algorithm("sft"),
-        draw,
-        replace(config.training, batch=share),
-        run=run,
-        folder=folder,
-        dropout=config.dropout > 0,
-        sync=sync,
-        on_step=on_step,
-    )
+    writes = sync is None or sync.rank == 0
+    with claimed(folder if writes else None, run):
+        log = train(
+            policy,
+            make_algorithm("sft"),
+            draw,
+            replace(config.training, batch=share),
+            run=run,
+            folder=folder,
+            dropout=config.dropout > 0,
+            sync=sync,
+            on_step=on_step,
+        )
     trained = policy.plain().agent.cpu()
-    if sync is None or sync.rank == 0:
+    if writes:
         save_prompts(folder, _prompt_bank(dataset, config, size.prompt))
         save_agent(folder, trained, {**provenance, "log": log})
         clear_checkpoint(folder)
@@ -117,7 +123,9 @@ def _finished(folder: Path, run: dict[str, Any]) -> SavedAgent:
     odd = sorted(key for key, value in run.items() if found.get(key) != value)
     if odd:
         raise UserError(f"{folder} already holds an agent with another {', '.join(odd)}: choose another folder")
-    return load_agent(folder)
+    saved = load_agent(folder)
+    clear_checkpoint(folder)  # of a run that was killed between saving and clearing
+    return saved
 
 
 def _fit_normaliser(agent: torch.nn.Module, data: Trajectories) -> None:

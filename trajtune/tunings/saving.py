@@ -9,7 +9,7 @@ import torch
 from trajtune.agents.saving import SavedAgent, tensors_digest
 from trajtune.data.prompts import TaskPrompts, load_prompts, save_prompts
 from trajtune.errors import UserError
-from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.files import disk_error, read_arrays, read_json, write_arrays, write_json
 from trajtune.policy import Policy
 from trajtune.tunings import TUNINGS, make_policy
 
@@ -28,9 +28,12 @@ class SavedDelta:
 
 def save_delta(folder: Path, policy: Policy, prompts: dict[int, TaskPrompts], metadata: dict[str, Any]) -> None:
     """Write the delta; ``metadata`` must hold ``base``, ``tuning``, ``tuning_options``, ``std`` and ``seed``."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.cpu() for name, tensor in policy.delta().items()}
-    policy.save_extra(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        policy.save_extra(folder)
+    except OSError as error:
+        raise disk_error(folder, error) from error
     write_arrays(folder / policy.delta_file, {name: tensor.numpy() for name, tensor in tensors.items()})
     save_prompts(folder, prompts)
     about = {"bytes": sum(t.nbytes for t in tensors.values()), "digest": tensors_digest(tensors)}
