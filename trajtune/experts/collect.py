@@ -19,18 +19,18 @@ from trajtune.experts.recording import Episode, record, relabelled_return, seeds
 from trajtune.files import claim_folder, read_arrays, read_json, remove_leftovers, write_arrays, write_json
 from trajtune.processes import worker_pool
 from trajtune.suites import Suite, get_suite
+from trajtune.suites.base import Array
 
 Experts = Literal["goal-conditioned", "per-task", "scripted"]
 QUALITIES = ("expert", "medium")
 MARK, PARTS = "collect.json", "parts"  # what an unfinished collection has beside the dataset's files
 MEDIUM = (1 / 3, 1 / 2)
 """Normalised return of medium data, per task (FACTS section 3)."""
-SCRIPT_NOISE = tuple(float(x) for x in np.geomspace(0.3, 10.0, 16))
-"""Noise of a scripted expert's "checkpoints", from the best to nearly random."""
+SCRIPT_NOISE = (*(float(x) for x in np.geomspace(10.0, 0.3, 16)), 0.0)
+"""Noise of a scripted expert's "checkpoints", from nearly random to the best."""
+RANDOM_POLICY = "random"
 RANDOM, TRIAL = 90, 91  # streams of seeds beside those of the qualities
 TRIALS = 3
-COARSE = 8
-"""Checkpoints between two that are tried out first."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _clear(folder: Path) -> None:
 def _checkpoints(suite: Suite, config: CollectConfig, folder: Path, report: Report) -> dict[int, list[str]]:
     """Train what has to be trained; return the experts' checkpoints of every task, from first to last."""
     if config.experts == "scripted":
-        return {task: [f"script:{noise}" for noise in (*reversed(SCRIPT_NOISE), 0.0)] for task in config.tasks}
+        return {task: [RANDOM_POLICY, *(f"script:{noise}" for noise in SCRIPT_NOISE)] for task in config.tasks}
     from trajtune.experts.sac import SACConfig, train_expert
 
     sac = SACConfig(updates=config.updates or suite.expert_updates)
@@ -125,18 +125,20 @@ def _checkpoints(suite: Suite, config: CollectConfig, folder: Path, report: Repo
         found = train_expert(
             suite, None, sac, folder / "goal-conditioned", config.seed, lambda n: report(stage, n, sac.updates)
         )
-        return {task: [str(path) for path in found] for task in config.tasks}
+        return {task: [RANDOM_POLICY, *map(str, found)] for task in config.tasks}
     ladders = {}
     for number, task in enumerate(config.tasks, 1):
         stage = f"training expert {number} of {len(config.tasks)}, task {task} (updates)"
         goal = np.asarray([suite.task(task).goal])
         where = folder / f"task-{task:03d}"
         found = train_expert(suite, goal, sac, where, config.seed, lambda n, s=stage: report(s, n, sac.updates))  # type: ignore[misc]
-        ladders[task] = [str(path) for path in found]
+        ladders[task] = [RANDOM_POLICY, *map(str, found)]
     return ladders
 
 
 def _acting(suite: Suite, checkpoint: str) -> Acting:
+    if checkpoint == RANDOM_POLICY:
+        return random_actor
     if checkpoint.startswith("script:"):
         return scripted_actor(suite, float(checkpoint.removeprefix("script:")))
     return sac_actor(Path(checkpoint))
@@ -152,16 +154,18 @@ def _collect_task(job: tuple[CollectConfig, str, int, list[str]]) -> None:
         return
     suite = get_suite(config.suite)
     random_return = _random_return(suite, config, task)
-    expert = record(suite, task, _acting(suite, ladder[-1]), seeds_for(config.seed, task, 0, config.trajectories))
+    # The expert acts by its mean, as it would be deployed; medium policies by sampling, as SAC does while it learns.
+    seeds = seeds_for(config.seed, task, 0, config.trajectories)
+    expert = record(suite, task, _acting(suite, ladder[-1]), seeds, sampled=False)
     expert_return = float(np.mean([e.episode_return for e in expert]))
     references = {"random": random_return, "expert": expert_return}
     for quality, path in paths.items():
-        chosen, episodes = ladder[-1], expert
+        chosen, episodes = Path(ladder[-1]).stem, expert
         if quality == "medium":
             chosen, episodes = _medium(suite, config, task, ladder, references)
         _write_part(path, episodes)
         mean = float(np.mean([e.episode_return for e in episodes]))
-        about = {"checkpoint": Path(chosen).name, "mean_return": mean, "references": references}
+        about = {"policy": chosen, "mean_return": mean, "references": references}
         write_json(path.with_suffix(".json"), about)
 
 
@@ -178,40 +182,71 @@ def _random_episodes(suite: str, seed: int) -> list[Episode]:
 def _medium(
     suite: Suite, config: CollectConfig, task: int, ladder: list[str], references: dict[str, float]
 ) -> tuple[str, list[Episode]]:
-    """Return the checkpoint of medium quality and its episodes.
+    """Return a policy of medium quality, as text, and its episodes.
 
-    A few trial episodes rank checkpoints by their distance from the middle of the range, every eighth first and then
-    those around the best; the first whose recorded episodes fall inside is taken, else the one that comes closest.
+    A bisection over the ladder from the random policy to the expert, on a few trial episodes: first over checkpoints,
+    then between two neighbours, whose actions are blended, because returns may jump across the whole range from one
+    checkpoint to the next. Recorded episodes decide; where they fall outside, the search goes on with what they say.
     """
 
-    def normalised(episodes: list[Episode]) -> float:
+    def level(episodes: list[Episode]) -> float:
         mean = float(np.mean([e.episode_return for e in episodes]))
         return (mean - references["random"]) / (references["expert"] - references["random"])
 
     middle = sum(MEDIUM) / 2
-    trial_seeds = seeds_for(config.seed, task, TRIAL, TRIALS)
-    distance: dict[int, float] = {}
-
-    def try_out(places: range) -> int:
-        for place in places:
-            if place not in distance:
-                episodes = record(suite, task, _acting(suite, ladder[place]), trial_seeds)
-                distance[place] = abs(normalised(episodes) - middle)
-        return min(distance, key=distance.__getitem__)
-
-    near = try_out(range(0, len(ladder), COARSE))
-    try_out(range(max(0, near - COARSE + 1), min(len(ladder), near + COARSE)))
-    best: tuple[float, str, list[Episode]] | None = None
-    seeds = seeds_for(config.seed, task, 1, config.trajectories)
-    for place in sorted(distance, key=distance.__getitem__)[:6]:
-        episodes = record(suite, task, _acting(suite, ladder[place]), seeds)
-        level = normalised(episodes)
-        if best is None or abs(level - middle) < best[0]:
-            best = abs(level - middle), ladder[place], episodes
-        if MEDIUM[0] <= level <= MEDIUM[1]:
+    low, high = 0.0, float(len(ladder) - 1)
+    trial_seeds, seeds = (
+        seeds_for(config.seed, task, kind, count) for kind, count in ((TRIAL, TRIALS), (1, config.trajectories))
+    )
+    place = _between(low, high)
+    for _ in range(12):
+        found = level(record(suite, task, _blend(suite, ladder, place), trial_seeds))
+        if MEDIUM[0] <= found <= MEDIUM[1]:
             break
+        low, high = (place, high) if found < middle else (low, place)
+        place = _between(low, high)
+    best: tuple[float, float, list[Episode]] | None = None
+    for _ in range(8):
+        episodes = record(suite, task, _blend(suite, ladder, place), seeds)
+        found = level(episodes)
+        if best is None or abs(found - middle) < best[0]:
+            best = abs(found - middle), place, episodes
+        if MEDIUM[0] <= found <= MEDIUM[1]:
+            break
+        # Trials may have closed the range on the wrong side: what is recorded opens it again.
+        if found < middle:
+            low, high = place, max(high, min(place + 1.0, len(ladder) - 1.0))
+        else:
+            low, high = min(low, max(place - 1.0, 0.0)), place
+        place = (low + high) / 2
     assert best is not None
-    return best[1], best[2]
+    return _blend_name(ladder, best[1]), best[2]
+
+
+def _between(low: float, high: float) -> float:
+    """The middle, at a checkpoint as long as there is one between."""
+    middle = (low + high) / 2
+    return float(round(middle)) if high - low > 1.0 else middle
+
+
+def _blend(suite: Suite, ladder: list[str], place: float) -> Acting:
+    """Act at a place on the ladder: its checkpoint, or a blend of the actions of the two it lies between."""
+    below, share = int(place), place % 1.0
+    first = _acting(suite, ladder[below])
+    if share == 0.0:
+        return first
+    second = _acting(suite, ladder[below + 1])
+
+    def act(observations: Array, goals: Array, noise: Array) -> Array:
+        return (1.0 - share) * first(observations, goals, noise) + share * second(observations, goals, noise)
+
+    return act
+
+
+def _blend_name(ladder: list[str], place: float) -> str:
+    below, share = int(place), place % 1.0
+    name = Path(ladder[below]).stem
+    return name if share == 0.0 else f"{1 - share:.6g} {name} + {share:.6g} {Path(ladder[below + 1]).stem}"
 
 
 def _write_part(path: Path, episodes: list[Episode]) -> None:
@@ -238,7 +273,7 @@ def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
                 part = read_arrays(path, "collected part")
                 about = read_json(path.with_suffix(".json"), "collected part")
                 references[str(task)] = about["references"]
-                sources.setdefault(str(task), {})[quality] = {k: about[k] for k in ("checkpoint", "mean_return")}
+                sources.setdefault(str(task), {})[quality] = {k: about[k] for k in ("policy", "mean_return")}
                 ends = np.cumsum(part["length"])
                 for i, (end, length) in enumerate(zip(ends, part["length"], strict=True)):
                     rows = slice(end - length, end)
