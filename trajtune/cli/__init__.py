@@ -87,7 +87,7 @@ def _parse(argv: list[str]) -> Any:
         "inspect": Inspect,
         "demo": Demo,
     }
-    members: list[Any] = [Annotated[c, tyro.conf.subcommand(n)] for n, c in commands.items()]  # type: ignore[valid-type]
+    members: list[Any] = [Annotated[c, tyro.conf.subcommand(n)] for n, c in commands.items()]
     union: Any = functools.reduce(operator.or_, members)
     complaint = io.StringIO()
     try:

@@ -58,9 +58,8 @@ def _delta(folder: Path, out: Output) -> dict[str, Any]:
     arrays = read_arrays(folder / delta_file(meta, folder), "delta")
     numbers = sum(array.size for array in arrays.values())
     out.table(["tensor", "shape"], [[name, str(array.shape)] for name, array in arrays.items()])
-    out.say(
-        f"delta of {meta.get('algorithm', 'an unnamed algorithm')} x {meta['tuning']}: {numbers:,} numbers, {as_text(numbers)}"
-    )
+    name = f"{meta.get('algorithm', 'an unnamed algorithm')} x {meta['tuning']}"
+    out.say(f"delta of {name}: {numbers:,} numbers, {as_text(numbers)}")
     _provenance({k: v for k, v in meta.items() if k not in ("log", "format", "version")}, out)
     tensors = {name: list(array.shape) for name, array in arrays.items()}
     return {"kind": "delta", "numbers": numbers, "tensors": tensors, "metadata": meta}

@@ -90,6 +90,14 @@ def _plain(config: CollectConfig) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 
 
+def _command(config: CollectConfig) -> str:
+    """Return the command line that makes this dataset, but for its folder."""
+    words = ["trajtune", "collect", config.suite, "--experts", config.experts, "--quality", ",".join(config.qualities)]
+    words += ["--tasks", ",".join(map(str, config.tasks)), "--trajectories", str(config.trajectories)]
+    words += ["--updates", str(config.updates), "--seed", str(config.seed), "--dtype", config.dtype]
+    return " ".join(words)
+
+
 def _finished(folder: Path, config: CollectConfig) -> Dataset:
     data = Dataset.open(folder)
     found = data.metadata.get("collection", {})
@@ -297,6 +305,7 @@ def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
                 "tasks": tasks,
                 "references": references,
                 "sources": sources,
+                "command": _command(config),
                 "collection": _plain(config),
             }
         )

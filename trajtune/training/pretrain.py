@@ -79,6 +79,9 @@ def pretrain(
         "tasks": tasks,
         "training": asdict(config.training),
         "processes": processes,
+        "command": _command(dataset, config, tasks),
+        "data_command": dataset.metadata.get("command"),
+        "data_sha256": dataset.metadata["files"]["observations.npy"]["sha256"],
     }
     run = {"agent": asdict(size), **provenance}
     if (folder / CONFIG).exists():
@@ -96,6 +99,7 @@ def pretrain(
         return draw_batch(data, rng, shape.batch, shape.window, shape.prompt)
 
     writes = sync is None or sync.rank == 0
+    bank = _prompt_bank(dataset, config, size.prompt) if writes else {}  # now: it fails early if it fails
     with claimed(folder if writes else None, run):
         log = train(
             policy,
@@ -110,10 +114,20 @@ def pretrain(
         )
     trained = policy.plain().agent.cpu()
     if writes:
-        save_prompts(folder, _prompt_bank(dataset, config, size.prompt))
+        save_prompts(folder, bank)
         save_agent(folder, trained, {**provenance, "log": log})
         clear_checkpoint(folder)
     return SavedAgent(trained, provenance, "") if sync is not None and sync.rank else load_agent(folder)
+
+
+def _command(dataset: Dataset, config: PretrainConfig, tasks: list[int]) -> str:
+    """Return the command line that makes this agent, but for its folder."""
+    words = ["trajtune", "pretrain", "--data", dataset.path.name, "--tasks", ",".join(map(str, tasks))]
+    for name in ("layers", "width", "heads", "window", "prompt", "dropout", "quality"):
+        words += [f"--{name}", str(getattr(config, name))]
+    for name in ("steps", "batch", "learning_rate", "precision", "seed"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(config.training, name))]
+    return " ".join(words)
 
 
 def _finished(folder: Path, run: dict[str, Any]) -> SavedAgent:
