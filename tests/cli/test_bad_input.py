@@ -335,10 +335,11 @@ def test_data_with_a_number_that_is_not_finite(refuse: Refuse, point_agent_folde
         about = json.loads((data / "dataset.json").read_text())
         about["files"][file.name]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
         (data / "dataset.json").write_text(json.dumps(about))
-        refuse(finetune(point_agent_folder, data, tmp_path / "out"), f"{file} is damaged", "not finite")
-        refuse(pretrain(data, tmp_path / "out", "--tasks", "all"), f"{file} is damaged", "not finite")
-        refuse(evaluate(point_agent_folder, "--data", data), f"{file} is damaged", "not finite")
-        refuse(["inspect", data], f"{file} is damaged", "not finite")
+        culprit = f"{data} is damaged: the data has a non-finite number in {name}"
+        few = ["--trajectories", 6]  # all there are
+        refuse(finetune(point_agent_folder, data, tmp_path / "out", "--task", 0, *few), culprit)
+        refuse(pretrain(data, tmp_path / "out", "--tasks", "all"), culprit)
+        refuse(evaluate(point_agent_folder, "--data", data, "--task", 0, *few), culprit)
 
 
 # Damaged files

@@ -72,8 +72,6 @@ class Dataset:
         trajectories = Trajectories(**flat, **{name: index[name] for name in ("start", "length", "task", "terminated")})
         opened = cls(folder, metadata, trajectories, index["quality"], index["seed"], index["final_observations"])
         _check_shapes(opened)
-        if verify:
-            _check_finite(opened)
         return opened
 
     def select(
@@ -305,17 +303,6 @@ def _check_shapes(data: Dataset) -> None:
         raise UserError(f"{data.path / INDEX} is damaged: it points outside the arrays")
     if data.final_observations.shape[1] != sizes["observations"]:
         raise UserError(f"{data.path / INDEX} is damaged: its final observations have another size than the others")
-
-
-def _check_finite(data: Dataset) -> None:
-    """Look at every number once, a block at a time: one that is not finite would spoil a run in the middle."""
-    for name in FLAT:
-        array = getattr(data.trajectories, name)
-        for first in range(0, len(array), 1 << 16):
-            if not np.isfinite(array[first : first + (1 << 16)]).all():
-                raise UserError(f"{data.path / f'{name}.npy'} is damaged: it has a number that is not finite")
-    if not np.isfinite(data.final_observations).all():
-        raise UserError(f"{data.path / INDEX} is damaged: it has a number that is not finite")
 
 
 def _ranges(numbers: list[int]) -> str:

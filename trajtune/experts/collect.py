@@ -31,6 +31,8 @@ SCRIPT_NOISE = (*(float(x) for x in np.geomspace(10.0, 0.3, 16)), 0.0)
 RANDOM_POLICY = "random"
 RANDOM, TRIAL = 90, 91  # streams of seeds beside those of the qualities
 TRIALS = 3
+NARROW = 0.02
+"""Part of the way between two checkpoints below which a bisection is stuck."""
 
 
 @dataclass(frozen=True)
@@ -221,11 +223,11 @@ def _medium(
             best = abs(found - middle), place, episodes
         if MEDIUM[0] <= found <= MEDIUM[1]:
             break
-        # Trials may have closed the range on the wrong side: what is recorded opens it again.
-        if found < middle:
-            low, high = place, max(high, min(place + 1.0, len(ladder) - 1.0))
-        else:
-            low, high = min(low, max(place - 1.0, 0.0)), place
+        low, high = (place, high) if found < middle else (low, place)
+        if high - low < NARROW:  # trials closed the range on the wrong side: open it where the recording points
+            low, high = (
+                (place, min(place + 1.0, len(ladder) - 1.0)) if found < middle else (max(place - 1.0, 0.0), place)
+            )
         place = (low + high) / 2
     assert best is not None
     return _blend_name(ladder, best[1]), best[2]

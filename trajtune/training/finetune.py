@@ -66,7 +66,11 @@ class Finetuned:
 
 def few_shot(dataset: Dataset, task: int, quality: str | None, count: int, seed: int, prompt_length: int) -> FewShot:
     """Take ``count`` trajectories of a task, drawn by ``seed``, into memory."""
-    trajectories = dataset.select([task], quality, count, seed).loaded()
+    selected = dataset.select([task], quality, count, seed)
+    try:
+        trajectories = selected.loaded()
+    except UserError as error:  # a number that is not finite
+        raise UserError(f"{dataset.path} is damaged: {error}") from None
     source = {"data": dataset.path.name, "quality": quality, "trajectories": count, "data_seed": seed}
     return FewShot.of(trajectories, dataset.suite, task, prompt_length, dataset.references(task), seed, source)
 

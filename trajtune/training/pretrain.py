@@ -87,7 +87,10 @@ def pretrain(
     if (folder / CONFIG).exists():
         return _finished(folder, run)
     agent = initialise(size, config.training.seed)
-    _fit_normaliser(agent, data)
+    try:
+        _fit_normaliser(agent, data)
+    except UserError as error:  # a number that is not finite
+        raise UserError(f"{dataset.path} is damaged: {error}") from None
     sync, share = None, config.training.batch
     if processes > 1:
         sync, device = _process_group(processes, device)
