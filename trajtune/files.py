@@ -1,6 +1,7 @@
 """Reading and writing small files safely: atomic writes, checked reads, nothing ever unpickled."""
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
@@ -112,6 +113,12 @@ def read_arrays(path: Path, what: str) -> dict[str, npt.NDArray[Any]]:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # The last two: types of numbers that safetensors knows and NumPy does not, such as bfloat16.
         raise UserError(f"{path} is damaged or not {_article(what)} file ({first_line(error)})") from None
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _article(what: str) -> str:

@@ -1,5 +1,6 @@
 """Windows and prompts against naive loops: which rows, which padding, how often, from which task."""
 
+import json
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from trajtune.data import (
 from trajtune.data.prompts import PROMPTS
 from trajtune.data.trajectories import from_episodes, returns_to_go
 from trajtune.errors import UserError
+from trajtune.files import sha256
 from trajtune.types import Prompt
 
 LENGTHS = (1, 7, 2, 3, 12)
@@ -274,7 +276,7 @@ def test_normalised_return() -> None:
 
 
 def test_damaged_prompts_are_a_user_error(tmp_path: Path) -> None:
-    """There is no checksum here, so a changed number may pass; anything else than prompts may not."""
+    """A changed number in the JSON may pass; in the tensors nothing does."""
     saved = bank()
     save_prompts(tmp_path, saved)
     rng = generator()
@@ -294,6 +296,7 @@ def test_damaged_prompts_are_a_user_error(tmp_path: Path) -> None:
             except UserError as error:
                 refused.append(str(error))
                 continue
+            assert name == "prompts.json"
             assert all(entry.prompts.observations.shape == (PROMPTS, 3, 3) for entry in loaded.values())
         assert len(refused) > 50 and all("prompts." in line and "\n" not in line for line in refused)
         (tmp_path / name).write_bytes(raw)
@@ -326,7 +329,8 @@ def test_missing_prompts_are_named(tmp_path: Path, name: str) -> None:
 )
 def test_prompts_that_do_not_match_their_arrays(tmp_path: Path, text: str) -> None:
     save_prompts(tmp_path, bank())
-    (tmp_path / "prompts.json").write_text(text)
+    digest = sha256(tmp_path / "prompts.safetensors")
+    (tmp_path / "prompts.json").write_text(f'{{"sha256": "{digest}", "tasks": {text}}}')
     with pytest.raises(UserError, match=r"prompts\.json"):
         load_prompts(tmp_path)
 
@@ -352,5 +356,7 @@ def test_arrays_that_are_not_those_of_prompts(tmp_path: Path, name: str, change:
     arrays = load_file(path)
     arrays[f"2.{name}"] = np.ascontiguousarray(change(arrays[f"2.{name}"]))
     save_file(arrays, path)
+    about = json.loads((tmp_path / "prompts.json").read_text())
+    (tmp_path / "prompts.json").write_text(json.dumps({**about, "sha256": sha256(path)}))
     with pytest.raises(UserError, match=r"prompts\.safetensors is damaged: its 2\."):
         load_prompts(tmp_path)

@@ -17,7 +17,8 @@ from trajtune.data import Dataset
 from trajtune.data.store import FILES, METADATA
 from trajtune.errors import UserError
 from trajtune.experts import collect as collecting
-from trajtune.experts.collect import MEDIUM, CollectConfig, collect
+from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.ladder import MEDIUM
 from trajtune.experts.policies import random_actor, scripted_actor
 from trajtune.experts.recording import record, relabelled_return, seeds_for
 from trajtune.suites import get_suite

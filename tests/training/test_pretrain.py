@@ -117,7 +117,7 @@ class TestResult:
     def test_learns(self, point_agent: SavedAgent) -> None:
         """Medium data are half noise, which no agent predicts; what can be predicted is learned in 200 steps."""
         losses = [row["loss"] for row in point_agent.provenance["log"]]
-        assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:2])
+        assert np.mean(losses[-5:]) < 0.97 * np.mean(losses[:2])
         fresh = initialise(point_agent.agent.config, 0)
         for name in ("state_head.weight", "return_head.weight"):  # the loss reaches the action head alone
             assert torch.equal(fresh.get_parameter(name), point_agent.agent.get_parameter(name))

@@ -1,5 +1,6 @@
 """Q-guided policy optimisation: a base algorithm's loss minus alpha times Q (paper, equations 13 to 16)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from trajtune.agents import DoubleQ, initialise_critic
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached
 from trajtune.algorithms.losses import masked_mean, q_term, td_loss, td_target
 from trajtune.data import Trajectories
+from trajtune.errors import UserError
 from trajtune.policy import Policy
 from trajtune.types import Batch
 
@@ -30,6 +32,13 @@ class QPConfig:
     """Step of the moving averages: target critics and target policy."""
     critic_learning_rate: float = 3e-4
     critic_grad_clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.alpha):
+            raise UserError(f"alpha must be finite, got {self.alpha}")
+        for name in ("gamma", "tau"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
 class QGuided(Algorithm):

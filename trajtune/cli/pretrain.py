@@ -18,7 +18,7 @@ class Pretrain:
     """Folder of a dataset."""
     out: Path
     """Folder of the agent."""
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 64
     layers: int = 3
     width: int = 128

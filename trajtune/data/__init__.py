@@ -2,8 +2,9 @@
 
 from trajtune.data.prompts import TaskPrompts, load_prompts, make_prompts, save_prompts
 from trajtune.data.sampling import draw_batch, draw_prompts, draw_windows
-from trajtune.data.store import Dataset, DatasetWriter
+from trajtune.data.store import Dataset
 from trajtune.data.trajectories import Trajectories
+from trajtune.data.writer import DatasetWriter
 
 __all__ = [
     "Dataset",

@@ -10,7 +10,7 @@ import torch
 from trajtune.data.sampling import draw_prompts
 from trajtune.data.trajectories import Array, Trajectories
 from trajtune.errors import UserError
-from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.files import read_arrays, read_json, sha256, write_arrays, write_json
 from trajtune.types import Prompt
 
 PROMPTS = 50
@@ -29,10 +29,10 @@ class TaskPrompts:
     references: dict[str, float]
 
     def normalised(self, episode_return: float) -> float | None:
-        """(R - R_random) / (R_expert - R_random), or None where the references are unknown (FACTS section 3)."""
-        if not {"random", "expert"} <= self.references.keys():
+        """(R - R_random) / (R_expert - R_random), or None where the references do not say (FACTS section 3)."""
+        low, high = self.references.get("random"), self.references.get("expert")
+        if low is None or high is None or low == high:
             return None
-        low, high = self.references["random"], self.references["expert"]
         return (episode_return - low) / (high - low)
 
 
@@ -55,13 +55,15 @@ def save_prompts(folder: Path, bank: dict[int, TaskPrompts]) -> None:
     }
     write_arrays(folder / "prompts.safetensors", arrays)
     texts = {str(t): {"target_return": e.target_return, "references": e.references} for t, e in bank.items()}
-    write_json(folder / "prompts.json", texts)
+    write_json(folder / "prompts.json", {"sha256": sha256(folder / "prompts.safetensors"), "tasks": texts})
 
 
 def load_prompts(folder: Path) -> dict[int, TaskPrompts]:
     """Read what ``save_prompts`` wrote."""
     arrays = read_arrays(folder / "prompts.safetensors", "prompts")
-    texts = read_json(folder / "prompts.json", "prompts")
+    about = read_json(folder / "prompts.json", "prompts")
+    if about.get("sha256") != sha256(folder / "prompts.safetensors"):
+        raise UserError(f"{folder / 'prompts.safetensors'} is damaged: its checksum does not match prompts.json")
     try:
         return {
             int(task): TaskPrompts(
@@ -69,7 +71,7 @@ def load_prompts(folder: Path) -> dict[int, TaskPrompts]:
                 _finite(entry["target_return"]),
                 {str(k): _finite(v) for k, v in entry["references"].items()},
             )
-            for task, entry in texts.items()
+            for task, entry in about["tasks"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder / 'prompts.json'} does not match its arrays ({error})") from None

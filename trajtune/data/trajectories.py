@@ -1,7 +1,8 @@
 """Trajectories as flat arrays: step ``t`` of trajectory ``i`` is row ``start[i] + t``."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,13 @@ class Trajectories:
             task=self.task[picked],
             terminated=self.terminated[picked],
         )
+
+    def digest(self) -> str:
+        """SHA-256 over the arrays, which must be in memory: identifies a few-shot set."""
+        total = hashlib.sha256()
+        for field in fields(self):
+            total.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+        return total.hexdigest()
 
     def loaded(self) -> "Trajectories":
         """Return a copy in memory, float32, checked to be finite: for few-shot sets, not for pretraining data."""

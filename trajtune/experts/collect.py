@@ -14,25 +14,18 @@ import numpy as np
 from trajtune.data import Dataset, DatasetWriter
 from trajtune.data.store import DTYPES, INDEX, METADATA
 from trajtune.errors import UserError, unknown
-from trajtune.experts.policies import Acting, random_actor, sac_actor, scripted_actor
+from trajtune.experts.ladder import RANDOM_POLICY, SCRIPT_NOISE, acting_of, record_medium
+from trajtune.experts.policies import random_actor
 from trajtune.experts.recording import Episode, record, relabelled_return, seeds_for
 from trajtune.files import claim_folder, read_arrays, read_json, remove_leftovers, write_arrays, write_json
 from trajtune.processes import worker_pool
 from trajtune.suites import Suite, get_suite
-from trajtune.suites.base import Array
 
 Experts = Literal["goal-conditioned", "per-task", "scripted"]
 QUALITIES = ("expert", "medium")
 MARK, PARTS = "collect.json", "parts"  # what an unfinished collection has beside the dataset's files
-MEDIUM = (1 / 3, 1 / 2)
-"""Normalised return of medium data, per task (FACTS section 3)."""
-SCRIPT_NOISE = (*(float(x) for x in np.geomspace(10.0, 0.3, 16)), 0.0)
-"""Noise of a scripted expert's "checkpoints", from nearly random to the best."""
-RANDOM_POLICY = "random"
 RANDOM, TRIAL = 90, 91  # streams of seeds beside those of the qualities
 TRIALS = 3
-NARROW = 0.02
-"""Part of the way between two checkpoints below which a bisection is stuck."""
 
 
 @dataclass(frozen=True)
@@ -146,14 +139,6 @@ def _checkpoints(suite: Suite, config: CollectConfig, folder: Path, report: Repo
     return ladders
 
 
-def _acting(suite: Suite, checkpoint: str) -> Acting:
-    if checkpoint == RANDOM_POLICY:
-        return random_actor
-    if checkpoint.startswith("script:"):
-        return scripted_actor(suite, float(checkpoint.removeprefix("script:")))
-    return sac_actor(Path(checkpoint))
-
-
 def _collect_task(job: tuple[CollectConfig, str, int, list[str]]) -> None:
     """Record every quality of one task, each into a file of its own."""
     config, parts, task, ladder = job
@@ -166,13 +151,15 @@ def _collect_task(job: tuple[CollectConfig, str, int, list[str]]) -> None:
     random_return = _random_return(suite, config, task)
     # The expert acts by its mean, as it would be deployed; medium policies by sampling, as SAC does while it learns.
     seeds = seeds_for(config.seed, task, 0, config.trajectories)
-    expert = record(suite, task, _acting(suite, ladder[-1]), seeds, sampled=False)
+    expert = record(suite, task, acting_of(suite, ladder[-1]), seeds, sampled=False)
     expert_return = float(np.mean([e.episode_return for e in expert]))
     references = {"random": random_return, "expert": expert_return}
     for quality, path in paths.items():
         chosen, episodes = Path(ladder[-1]).stem, expert
         if quality == "medium":
-            chosen, episodes = _medium(suite, config, task, ladder, references)
+            trials = seeds_for(config.seed, task, TRIAL, TRIALS)
+            seeds = seeds_for(config.seed, task, 1, config.trajectories)
+            chosen, episodes = record_medium(suite, task, ladder, references, trials, seeds)
         _write_part(path, episodes)
         mean = float(np.mean([e.episode_return for e in episodes]))
         about = {"policy": chosen, "mean_return": mean, "references": references}
@@ -187,76 +174,6 @@ def _random_return(suite: Suite, config: CollectConfig, task: int) -> float:
 @functools.cache
 def _random_episodes(suite: str, seed: int) -> list[Episode]:
     return record(get_suite(suite), 0, random_actor, seeds_for(seed, 0, RANDOM, 20))
-
-
-def _medium(
-    suite: Suite, config: CollectConfig, task: int, ladder: list[str], references: dict[str, float]
-) -> tuple[str, list[Episode]]:
-    """Return a policy of medium quality, as text, and its episodes.
-
-    A bisection over the ladder from the random policy to the expert, on a few trial episodes: first over checkpoints,
-    then between two neighbours, whose actions are blended, because returns may jump across the whole range from one
-    checkpoint to the next. Recorded episodes decide; where they fall outside, the search goes on with what they say.
-    """
-
-    def level(episodes: list[Episode]) -> float:
-        mean = float(np.mean([e.episode_return for e in episodes]))
-        return (mean - references["random"]) / (references["expert"] - references["random"])
-
-    middle = sum(MEDIUM) / 2
-    low, high = 0.0, float(len(ladder) - 1)
-    trial_seeds, seeds = (
-        seeds_for(config.seed, task, kind, count) for kind, count in ((TRIAL, TRIALS), (1, config.trajectories))
-    )
-    place = _between(low, high)
-    for _ in range(12):
-        found = level(record(suite, task, _blend(suite, ladder, place), trial_seeds))
-        if MEDIUM[0] <= found <= MEDIUM[1]:
-            break
-        low, high = (place, high) if found < middle else (low, place)
-        place = _between(low, high)
-    best: tuple[float, float, list[Episode]] | None = None
-    for _ in range(8):
-        episodes = record(suite, task, _blend(suite, ladder, place), seeds)
-        found = level(episodes)
-        if best is None or abs(found - middle) < best[0]:
-            best = abs(found - middle), place, episodes
-        if MEDIUM[0] <= found <= MEDIUM[1]:
-            break
-        low, high = (place, high) if found < middle else (low, place)
-        if high - low < NARROW:  # trials closed the range on the wrong side: open it where the recording points
-            low, high = (
-                (place, min(place + 1.0, len(ladder) - 1.0)) if found < middle else (max(place - 1.0, 0.0), place)
-            )
-        place = (low + high) / 2
-    assert best is not None
-    return _blend_name(ladder, best[1]), best[2]
-
-
-def _between(low: float, high: float) -> float:
-    """The middle, at a checkpoint as long as there is one between."""
-    middle = (low + high) / 2
-    return float(round(middle)) if high - low > 1.0 else middle
-
-
-def _blend(suite: Suite, ladder: list[str], place: float) -> Acting:
-    """Act at a place on the ladder: its checkpoint, or a blend of the actions of the two it lies between."""
-    below, share = int(place), place % 1.0
-    first = _acting(suite, ladder[below])
-    if share == 0.0:
-        return first
-    second = _acting(suite, ladder[below + 1])
-
-    def act(observations: Array, goals: Array, noise: Array) -> Array:
-        return (1.0 - share) * first(observations, goals, noise) + share * second(observations, goals, noise)
-
-    return act
-
-
-def _blend_name(ladder: list[str], place: float) -> str:
-    below, share = int(place), place % 1.0
-    name = Path(ladder[below]).stem
-    return name if share == 0.0 else f"{1 - share:.6g} {name} + {share:.6g} {Path(ladder[below + 1]).stem}"
 
 
 def _write_part(path: Path, episodes: list[Episode]) -> None:

@@ -108,6 +108,7 @@ def finetune(
         "seed": config.seed,
         "training": asdict(config),
         **data.source,
+        "data_digest": data.trajectories.digest(),
     }
     prompts = {data.task: data.prompts}
     if folder is not None and (folder / META).exists():

@@ -12,7 +12,7 @@ from torch import Tensor
 from trajtune.agents import AgentConfig, SavedAgent, initialise, load_agent, save_agent
 from trajtune.agents.saving import CONFIG
 from trajtune.algorithms import Shape, make_algorithm
-from trajtune.data import Dataset, Trajectories, draw_batch, make_prompts, save_prompts
+from trajtune.data import Dataset, TaskPrompts, Trajectories, draw_batch, make_prompts, save_prompts
 from trajtune.errors import UserError
 from trajtune.files import read_json
 from trajtune.training.checkpoint import claimed
@@ -35,7 +35,7 @@ class PretrainConfig:
     """An agent with room to improve is the paper's situation (FACTS section 3)."""
     training: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=3000, learning_rate=3e-4, warmup=500, schedule="cosine", checkpoint_every=500, log_every=50
+            steps=2000, learning_rate=3e-4, warmup=500, schedule="cosine", checkpoint_every=500, log_every=50
         )
     )
 
@@ -79,7 +79,6 @@ def pretrain(
         "tasks": tasks,
         "training": asdict(config.training),
         "processes": processes,
-        "command": _command(dataset, config, tasks),
         "data_command": dataset.metadata.get("command"),
         "data_sha256": dataset.metadata["files"]["observations.npy"]["sha256"],
     }
@@ -95,14 +94,14 @@ def pretrain(
     if processes > 1:
         sync, device = _process_group(processes, device)
         share = -(-share // processes)
-    policy = make_policy("full", agent, _no_prompt(size)).to(device)
+    bank = _prompt_bank(dataset, config, size.prompt)  # now: it fails early if it fails
+    policy = make_policy("full", agent, next(iter(bank.values())).prompts[:1]).to(device)
     shape = Shape(share, size.window, size.prompt)
 
     def draw(rng: np.random.Generator) -> Batch:
         return draw_batch(data, rng, shape.batch, shape.window, shape.prompt)
 
     writes = sync is None or sync.rank == 0
-    bank = _prompt_bank(dataset, config, size.prompt) if writes else {}  # now: it fails early if it fails
     with claimed(folder if writes else None, run):
         log = train(
             policy,
@@ -118,7 +117,7 @@ def pretrain(
     trained = policy.plain().agent.cpu()
     if writes:
         save_prompts(folder, bank)
-        save_agent(folder, trained, {**provenance, "log": log})
+        save_agent(folder, trained, {**provenance, "command": _command(dataset, config, tasks), "log": log})
         clear_checkpoint(folder)
     return SavedAgent(trained, provenance, "") if sync is not None and sync.rank else load_agent(folder)
 
@@ -158,18 +157,14 @@ def _fit_normaliser(agent: torch.nn.Module, data: Trajectories) -> None:
     agent.return_scale.fill_(float(np.abs(data.returns).max()) or 1.0)  # type: ignore[operator]
 
 
-def _prompt_bank(dataset: Dataset, config: PretrainConfig, length: int) -> dict[int, Any]:
+def _prompt_bank(dataset: Dataset, config: PretrainConfig, length: int) -> dict[int, TaskPrompts]:
+    """Prompts of every task in the dataset, test tasks too: what zero-shot evaluation needs."""
     tasks = sorted(set(dataset.select(None, config.quality).task.tolist()))
     seed = config.training.seed
     return {
         task: make_prompts(dataset.select([task], config.quality).loaded(), length, dataset.references(task), seed)
         for task in tasks
     }
-
-
-def _no_prompt(size: AgentConfig) -> Any:
-    """Full tuning acts under the prompts of its batches and needs none of its own."""
-    return None
 
 
 def _process_group(processes: int, device: torch.device | str) -> tuple[Sync, torch.device]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trajtune.agents import PromptDT
 from trajtune.errors import UserError
+from trajtune.files import write_json
 from trajtune.policy import Plain, Policy, frozen
 from trajtune.types import Batch, Prompt
 
@@ -84,7 +85,9 @@ class AdapterPolicy(Policy):
 
     def save_extra(self, folder: Path) -> None:
         """Write PEFT's ``adapter_config.json``."""
-        self.peft.peft_config["default"].save_pretrained(str(folder))
+        values = self.peft.peft_config["default"].to_dict()
+        plain = {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
+        write_json(folder / "adapter_config.json", plain)  # PEFT itself writes its sets in the order of their hashes
 
     def plain(self) -> Plain:
         """The adapters merged into a copy of the agent's weights: the same actions within rounding."""
