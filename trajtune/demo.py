@@ -22,7 +22,7 @@ class DemoConfig:
     """What the demo does. The defaults fit two minutes on two cores."""
 
     tasks: tuple[int, ...]
-    quality: str = "medium"
+    quality: str = "expert"
     trajectories: int = 50
     tuning: str = "full"
     steps: int = 150
@@ -155,7 +155,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
         ylabel="return, mean over tasks",
         title=f"{config['trajectories']} {config['quality']} trajectories",
     )
-    left.legend(fontsize=8, frameon=False)
+    left.legend(fontsize=8, frameon=False, loc="center right")
     for axis, task in zip(right, tasks, strict=True):
         axis.axhline(task["target"], color="black", lw=1, ls="--")
         for name, colour in colours.items():

@@ -13,7 +13,7 @@ from trajtune.cli.output import Output, interval, number
 class Demo:
     """Finetune a pretrained agent on five held-out tasks with SFT and QP-SFT, and show what came of it."""
 
-    quality: Literal["medium", "expert"] = "medium"
+    quality: Literal["expert", "medium"] = "expert"
     """Which recorded trajectories to learn from."""
     trajectories: int = 50
     """How many of them a task."""

@@ -57,7 +57,7 @@ def _suite(name: str, summary: str, test: tuple[int, ...], on_fall: bool, varian
         reward=direction_reward,
         random_goals=_random_directions,
         nearby_goals=_nearby_directions,
-        expert_updates=520_000,
+        expert_updates=800_000,
         variant_of=variant_of,
     )
 
