@@ -182,8 +182,8 @@ def our_episodes(agent: PromptDT, batch: int, dtype: torch.dtype, physics: bool,
     for t in range(steps):
         actions = actor.act(t, remaining, agent.normalise(torch.from_numpy(observations)), actions)
         if physics:
-            for i, env in enumerate(envs):
-                observations[i] = env.step(actions[i].numpy())[0]
+            for i, (env, action) in enumerate(zip(envs, actions.numpy(), strict=True)):
+                observations[i] = env.step(action)[0]
     return batch * steps / (time.perf_counter() - start)
 
 

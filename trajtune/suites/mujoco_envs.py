@@ -4,15 +4,23 @@ FACTS section 2: the references' old XML files equal the v5 assets in every phys
 and the reward are overridden. Imported where an environment is made, because MuJoCo takes a while to load.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
 from gymnasium.spaces import Box
 
 from trajtune.suites.base import Array
+
+@functools.cache
+def _compiled(path: str) -> mujoco.MjModel:
+    """One model for all environments of a body: stepping many of them then stays within the processor's cache."""
+    return mujoco.MjModel.from_xml_path(path)
+
 
 Reward = Callable[[Array, Array, Array], Array]
 
@@ -25,6 +33,10 @@ class CheetahEnv(HalfCheetahEnv):
         self.observation_space = Box(-np.inf, np.inf, (20,), np.float64)
         self._reward, self._goal, self._horizon, self._t = reward, np.asarray(goal), horizon, 0
         self._torso = self.model.body("torso").id
+
+    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = _compiled(self.fullpath)
+        return model, mujoco.MjData(model)
 
     def _get_obs(self) -> Array:
         data = self.data
@@ -61,6 +73,10 @@ class DirectionAntEnv(AntEnv):
         )
         self._reward, self._goal, self._horizon, self._t = reward, np.asarray(goal), horizon, 0
         self._torso = self.model.body("torso").id
+
+    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = _compiled(self.fullpath)
+        return model, mujoco.MjData(model)
 
     def reset_model(self) -> Array:
         self._t = 0
