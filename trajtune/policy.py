@@ -21,7 +21,13 @@ class Plain(NamedTuple):
     prompt: Prompt | None = None
     """A prompt [1, P] of the policy's own; ``None`` acts under the task's prompts."""
     residual: nn.Module | None = None
-    """Added to the action mean, given the normalised state."""
+    """Added to the action mean, given the normalised state; the sum is clipped to [-1, 1]."""
+
+    def to(self, device: torch.device | str) -> "Plain":
+        """Move all of it to a device; modules move in place."""
+        prompt = None if self.prompt is None else self.prompt.to(device)
+        residual = None if self.residual is None else self.residual.to(device)
+        return Plain(self.agent.to(device), prompt, residual)
 
 
 class Policy(nn.Module, ABC):
@@ -105,8 +111,12 @@ def frozen(agent: PromptDT) -> PromptDT:
     return copy.deepcopy(agent).requires_grad_(False).eval()
 
 
-def load_parameters(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
-    """Copy values into parameters of the same names and shapes."""
+def load_parameters(
+    parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor], *, complete: bool = False
+) -> None:
+    """Copy values into parameters of the same names and shapes; if ``complete``, into every one."""
+    if complete and (missing := sorted(parameters.keys() - values.keys())):
+        raise KeyError(f"{missing[0]} is missing")
     for name, value in values.items():
         if name not in parameters:
             raise KeyError(f"{name} is not a parameter of this tuning")

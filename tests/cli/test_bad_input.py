@@ -120,7 +120,7 @@ def copy(source: Path, target: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
-        ([], "Expected one of {suites, collect, pretrain, finetune, evaluate, inspect, demo}"),
+        ([], "Expected one of {suites, collect, pretrain, finetune, evaluate, merge, inspect, demo}"),
         (["nonsense"], "nonsense"),
         (["--nonsense"], "--nonsense"),
         (["suites", "--nonsense"], "--nonsense"),
@@ -141,6 +141,8 @@ def copy(source: Path, target: Path) -> Path:
         (["finetune", "--agent", "x", "--data", "y", "--out", "z", "--task", "one"], "--task"),
         (["evaluate"], "--agent"),
         (["evaluate", "--agent"], "--agent"),
+        (["merge"], "--agent"),
+        (["merge", "--agent", "x", "--delta", "y"], "--out"),
         (["inspect"], "folder"),
         (["inspect", "x", "y"], "y"),
         (["demo", "--quality", "random"], "--quality"),
@@ -285,6 +287,48 @@ def test_evaluate_with_data(
 def test_evaluate_an_agent_of_no_suite(refuse: Refuse, tmp_path: Path) -> None:
     save_agent(tmp_path, initialise(AgentConfig(2, 2, layers=1, width=8), 0), {})
     refuse(evaluate(tmp_path), f"{tmp_path} does not say which suite it is of: give --suite")
+
+
+def merge(agent: Path, delta: Path, out: Path) -> list[Any]:
+    return ["merge", "--agent", agent, "--delta", delta, "--out", out]
+
+
+@pytest.mark.parametrize(
+    ("tuning", "why"),
+    [
+        ("prompt", "a prompt delta cannot be merged: it is input to the agent, not part of its weights"),
+        ("decorator", "a decorator delta cannot be merged: it is a second network whose output is added"),
+    ],
+)
+def test_merge_what_is_not_in_the_weights(
+    refuse: Refuse, point_agent_folder: Path, point_data: Dataset, tmp_path: Path, tuning: str, why: str
+) -> None:
+    command = finetune(point_agent_folder, point_data.path, tmp_path / "delta", "--tuning", tuning)
+    assert main([str(argument) for argument in command]) == 0
+    refuse(merge(point_agent_folder, tmp_path / "delta", tmp_path / "out"), why, "evaluate --delta")
+
+
+def test_merge(
+    refuse: Refuse, point_agent_folder: Path, cheetah_agent: Path, delta: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    agent, out = point_agent_folder, tmp_path / "out"
+    refuse(merge(cheetah_agent, delta, out), f"{delta} belongs to another base")
+    refuse(merge(delta, delta, out), delta, "agent", "config.json")
+    refuse(merge(agent, agent, out), agent, "delta", "delta.json")
+    refuse(merge(agent, delta, agent), f"{agent} already holds another agent: choose another folder")
+    refuse(merge(agent, delta, delta), f"{delta} already holds something else: choose another folder")
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    refuse(merge(agent, delta, out), f"{out} already holds something else: choose another folder")
+    (tmp_path / "file").write_text("mine")
+    refuse(merge(agent, delta, tmp_path / "file" / "below"), tmp_path / "file")
+    spoilt = copy(agent, tmp_path / "agent")
+    (spoilt / "prompts.json").write_text("[]")
+    refuse(merge(spoilt, delta, tmp_path / "other"), "prompts.json")
+    assert main([str(each) for each in merge(agent, delta, tmp_path / "merged")]) == 0
+    refuse(pretrain(tmp_path / "merged", tmp_path / "merged"), tmp_path / "merged")
+    again = merge(tmp_path / "merged", delta, tmp_path / "twice")
+    refuse(again, f"{delta} belongs to another base")
 
 
 # Folders that are something else

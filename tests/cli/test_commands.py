@@ -9,14 +9,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from trajtune.agents import AgentConfig, initialise, save_agent
+from trajtune.agents import AgentConfig, initialise, load_agent, save_agent
 from trajtune.cli import main
 from trajtune.data import Dataset
-from trajtune.suites import SUITES, get_suite
+from trajtune.rollout.evaluate import episode_seed
+from trajtune.suites import SUITES, Suite, get_suite
+from trajtune.tunings import TUNINGS
+from trajtune.tunings.saving import SavedDelta, load_delta
+from trajtune.types import Batch, Window
 
 ROOT = Path(__file__).resolve().parents[2]
+
+COMMANDS = ("suites", "collect", "pretrain", "finetune", "evaluate", "merge", "inspect", "demo")
 
 Capture = pytest.CaptureFixture[str]
 
@@ -86,11 +94,11 @@ assert not heavy, heavy
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for command in ("suites", "collect", "pretrain", "finetune", "evaluate", "inspect", "demo"):
+    for command in COMMANDS:
         assert command in done.stdout
 
 
-@pytest.mark.parametrize("command", ["suites", "collect", "pretrain", "finetune", "evaluate", "inspect", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -212,7 +220,120 @@ def test_evaluate_prints_the_same_in_another_process(point_agent_folder: Path, d
     assert done.stdout == text(capsys, *command)
 
 
+@pytest.mark.parametrize("tuning", TUNINGS)
+def test_evaluate_acts_as_the_policy_that_was_trained(
+    point_agent_folder: Path, point_data: Dataset, tmp_path: Path, tuning: str, capsys: Capture
+) -> None:
+    """One episode after the other through the policy's own forward pass, nothing cached, merged or taken out of it."""
+    many = ["--tuning", tuning, "--steps", 30, "--learning-rate", 0.01]
+    result(capsys, *finetune(point_agent_folder, point_data.path, tmp_path / "delta", *many))
+    (score,) = result(capsys, *evaluate(point_agent_folder, "--delta", tmp_path / "delta"))["scores"]
+    saved, suite = load_delta(tmp_path / "delta", load_agent(point_agent_folder)), get_suite("point")
+    slow = [one_episode(saved, suite, episode) for episode in range(3)]
+    assert score["returns"] == pytest.approx(slow, abs=1e-3)
+    assert slow != pytest.approx(result(capsys, *evaluate(point_agent_folder))["scores"][0]["returns"], abs=1e-2)
+
+
+@torch.no_grad()
+def one_episode(saved: SavedDelta, suite: Suite, episode: int) -> float:
+    """Return the return of an episode of task 5; a window is built anew at every step."""
+    entry, length = saved.prompts[5], 6
+    env = suite.make(suite.task(5))
+    observation, _ = env.reset(seed=episode_seed(0, 5, episode))
+    seen, asked, done, total = [], [], [np.zeros(2, np.float32)], 0.0
+    for t in range(suite.horizon):
+        seen.append(np.asarray(observation, np.float32))
+        asked.append(entry.target_return - total)
+        last = slice(max(0, t + 1 - length), t + 1)
+        steps = torch.arange(t + 1)[None, last]
+        window = Window(
+            returns_to_go=torch.tensor([asked[last]], dtype=torch.float32),
+            observations=torch.from_numpy(np.stack(seen[last]))[None],
+            actions=torch.from_numpy(np.stack(done[last]))[None],
+            rewards=torch.zeros(steps.shape),
+            timesteps=steps,
+            terminals=torch.zeros(steps.shape, dtype=torch.bool),
+            mask=torch.ones(steps.shape, dtype=torch.bool),
+        )
+        done[-1] = saved.policy(Batch(entry.prompts[episode : episode + 1], window))[0, -1].numpy()
+        observation, reward, *_ = env.step(done[-1])
+        total += reward
+        done.append(np.zeros(2, np.float32))
+    return total
+
+
+# Merge
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--tuning", "full"],
+        ["--tuning", "adapter"],
+        ["--tuning", "adapter", "--set-tuning", 'options={"use_dora": true}'],
+        ["--tuning", "adapter", "--set-tuning", "method=IA3"],
+    ],
+    ids=["full", "LoRA", "DoRA", "IA3"],
+)
+def test_merge(
+    point_agent_folder: Path, point_data: Dataset, tmp_path: Path, more: list[object], capsys: Capture
+) -> None:
+    base, delta, merged = point_agent_folder, tmp_path / "delta", tmp_path / "merged"
+    result(capsys, *finetune(base, point_data.path, delta, "--learning-rate", 0.01, *more))
+    command = ["merge", "--agent", base, "--delta", delta, "--out", merged]
+    first = result(capsys, *command)
+    assert sorted(path.name for path in merged.iterdir()) == [
+        "agent.safetensors",
+        "config.json",
+        "prompts.json",
+        "prompts.safetensors",
+    ]
+    tuned = result(capsys, *evaluate(base, "--delta", delta))["scores"][0]
+    alone = result(capsys, *evaluate(merged, "--task", 5))["scores"][0]
+    assert alone.pop("returns") == pytest.approx(tuned.pop("returns"), abs=1e-3)
+    assert alone["target_return"] == tuned["target_return"]
+    zero = result(capsys, *evaluate(base, "--task", 5))["scores"][0]
+    assert abs(alone["mean_return"] - zero["mean_return"]) > 1e-2
+    assert len(result(capsys, *evaluate(merged))["scores"]) == len(get_suite("point").test)  # prompts of the others
+
+    about = result(capsys, "inspect", merged)
+    assert about["kind"] == "agent" and about["digest"] == first["digest"]
+    origin, meta = about["provenance"], json.loads((delta / "delta.json").read_text())
+    assert origin["suite"] == "point" and origin["base"]["tasks"] == list(get_suite("point").train)
+    assert origin["merged"]["base"] == result(capsys, "inspect", base)["digest"]
+    for key in ("digest", "algorithm", "tuning", "tuning_options", "task", "training", "seed"):
+        assert origin["merged"][key] == meta[key]
+
+    before = contents(merged)
+    assert result(capsys, *command) == first and contents(merged) == before
+    assert "is merged" in text(capsys, *command)
+    result(capsys, *finetune(merged, point_data.path, tmp_path / "again", "--task", 9))  # it is an agent like any other
+
+
+def test_merge_goes_on_where_it_was_killed(
+    point_agent_folder: Path, delta: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    command = ["merge", "--agent", point_agent_folder, "--delta", delta, "--out", tmp_path / "out"]
+    origin = result(capsys, *command)["provenance"]
+    whole = {name: raw for name, (raw, _) in contents(tmp_path / "out").items()}
+    (tmp_path / "out" / "config.json").unlink()
+    (tmp_path / "out" / "prompts.json").unlink()
+    (tmp_path / "out" / "unfinished.json").write_text(json.dumps(origin))
+    result(capsys, *command)
+    assert {name: raw for name, (raw, _) in contents(tmp_path / "out").items()} == whole
+
+
 # Inspect
+
+
+@pytest.mark.parametrize(("tuning", "numbers"), [("prompt", 3 * (1 + 2 + 2)), ("decorator", 132_866)])
+def test_inspect_small_deltas(
+    point_agent_folder: Path, point_data: Dataset, tmp_path: Path, tuning: str, numbers: int, capsys: Capture
+) -> None:
+    made = result(capsys, *finetune(point_agent_folder, point_data.path, tmp_path / "delta", "--tuning", tuning))
+    of_delta = result(capsys, "inspect", tmp_path / "delta")
+    assert of_delta["numbers"] == made["numbers"] == numbers
+    assert f"qp-sft x {tuning}: {numbers:,} numbers" in text(capsys, "inspect", tmp_path / "delta")
 
 
 def test_inspect(point_agent_folder: Path, point_data: Dataset, delta: Path, capsys: Capture) -> None:

@@ -75,6 +75,7 @@ def _parse(argv: list[str]) -> Any:
     from trajtune.cli.evaluate import Evaluate
     from trajtune.cli.finetune import Finetune
     from trajtune.cli.inspect import Inspect
+    from trajtune.cli.merge import Merge
     from trajtune.cli.pretrain import Pretrain
     from trajtune.cli.suites import Suites
 
@@ -84,6 +85,7 @@ def _parse(argv: list[str]) -> Any:
         "pretrain": Pretrain,
         "finetune": Finetune,
         "evaluate": Evaluate,
+        "merge": Merge,
         "inspect": Inspect,
         "demo": Demo,
     }

@@ -69,8 +69,7 @@ class Evaluate:
             bank = {t: few_shot(dataset, t, self.quality, self.trajectories, self.seed, length).prompts for t in tasks}
         if missing := [task for task in tasks if task not in bank]:
             raise UserError(f"no prompts of task {missing[0]} in {self.delta or self.agent}: give --data")
-        device = pick_device(self.device)
-        plain = Plain(plain.agent.to(device), plain.prompt, plain.residual)
+        plain = plain.to(pick_device(self.device))
         prompts = {task: bank[task] for task in tasks}
         for task, entry in prompts.items():
             if not _fits(entry.prompts, base.agent.config):

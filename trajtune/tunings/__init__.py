@@ -8,7 +8,9 @@ from trajtune.configs import override
 from trajtune.errors import unknown
 from trajtune.policy import Plain, Policy
 from trajtune.tunings.adapter import AdapterConfig, AdapterPolicy
+from trajtune.tunings.decorator import DecoratorConfig, DecoratorPolicy
 from trajtune.tunings.full import FullConfig, FullPolicy
+from trajtune.tunings.prompt import PromptConfig, PromptPolicy
 from trajtune.types import Prompt
 
 STD = 0.2
@@ -23,7 +25,9 @@ class Tuning(NamedTuple):
 
 
 TUNINGS: dict[str, Tuning] = {
+    "prompt": Tuning(PromptPolicy, PromptConfig),
     "adapter": Tuning(AdapterPolicy, AdapterConfig),
+    "decorator": Tuning(DecoratorPolicy, DecoratorConfig),
     "full": Tuning(FullPolicy, FullConfig),
 }
 

@@ -17,13 +17,21 @@ from trajtune.types import Batch, Prompt
 
 TARGETS = ("qkv", "out", "up", "down")
 
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "LORA": {"r": 8, "lora_alpha": 8},
+    # Liu et al. (2022) scale keys, values and what enters the MLP's second map; our queries share a map with the keys.
+    "IA3": {"target_modules": ["qkv", "down"], "feedforward_modules": ["down"]},
+}
+"""What a method takes unless told otherwise, besides ``target_modules``: all four maps of a block."""
+
 
 @dataclass(frozen=True)
 class AdapterConfig:
     """A PEFT method and its options. LoRA of rank 8 on all four maps gives the paper's 0.19 MB (FACTS section 1)."""
 
     method: str = "LORA"
-    options: dict[str, Any] = field(default_factory=lambda: {"r": 8, "lora_alpha": 8})
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of PEFT's config of that method, put over ``DEFAULTS``: ``{"use_dora": true}`` leaves the rank at 8."""
 
 
 class AdapterPolicy(Policy):
@@ -39,9 +47,8 @@ class AdapterPolicy(Policy):
         if config.method not in peft.PEFT_TYPE_TO_CONFIG_MAPPING:
             raise UserError(f"unknown PEFT method {config.method!r}: choose one such as LORA, IA3, LOHA, VERA")
         try:
-            peft_config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[config.method](
-                target_modules=list(TARGETS), **config.options
-            )
+            options = {"target_modules": list(TARGETS), **DEFAULTS.get(config.method, {}), **config.options}
+            peft_config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[config.method](**options)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)  # PEFT draws initial weights from the global generator
                 self.peft = peft.get_peft_model(copy.deepcopy(agent).requires_grad_(False), peft_config)

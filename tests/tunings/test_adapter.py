@@ -1,0 +1,87 @@
+"""Adapters of other methods than LoRA, through options; what plain ``peft`` makes of the files."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trajtune.agents import SavedAgent
+from trajtune.data import draw_batch
+from trajtune.errors import UserError
+from trajtune.training import FewShot, TrainConfig, finetune
+from trajtune.tunings import make_policy
+from trajtune.tunings.saving import load_delta
+from trajtune.types import Batch
+
+CONFIG = TrainConfig(steps=6, batch=8, warmup=0, log_every=1, precision="fp32", learning_rate=1e-2)
+BLOCKS, WIDTH = 2, 32  # of the point agent
+
+METHODS: dict[str, dict[str, Any]] = {
+    "LoRA of another rank": {"options": {"r": 2}},
+    "DoRA": {"options": {"use_dora": True}},
+    "IA3": {"method": "IA3"},
+    "IA3 elsewhere": {"method": "IA3", "options": {"target_modules": ["out", "up"], "feedforward_modules": []}},
+    "LoHa": {"method": "LOHA", "options": {"r": 2, "alpha": 2}},
+}
+LORA_8 = BLOCKS * 8 * (4 * WIDTH + 2 * WIDTH + 5 * WIDTH + 5 * WIDTH)
+NUMBERS = {
+    "LoRA of another rank": LORA_8 // 4,
+    "DoRA": LORA_8 + BLOCKS * (3 + 1 + 4 + 1) * WIDTH,  # a magnitude for every output
+    "IA3": BLOCKS * (3 + 4) * WIDTH,  # qkv by output, down by input
+    "IA3 elsewhere": BLOCKS * (1 + 4) * WIDTH,
+}
+
+
+def some_batch(base: SavedAgent, few: FewShot) -> Batch:
+    size = base.agent.config
+    return draw_batch(few.trajectories, np.random.default_rng(1), 16, size.window, size.prompt)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_peft(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path, name: str) -> None:
+    batch, options = some_batch(point_agent, point_few), METHODS[name]
+    start = make_policy("adapter", point_agent.agent, point_few.prompts.prompts[:1], options)
+    with torch.no_grad():
+        torch.testing.assert_close(start(batch), point_agent.agent(batch), rtol=0, atol=1e-6)
+    done = finetune(point_agent, point_few, "qp-sft", "adapter", CONFIG, tuning_options=options, folder=tmp_path)
+    delta = done.policy.delta()
+    assert NUMBERS.get(name) in (None, sum(t.numel() for t in delta.values()))
+    assert all(not torch.equal(p, start.trainable()[n]) for n, p in done.policy.trainable().items())
+    with torch.no_grad():
+        tuned = done.policy(batch)
+        assert (tuned - point_agent.agent(batch)).abs().max() > 1e-3
+        assert torch.equal(done.policy.reference(batch).mean, point_agent.agent(batch))
+        assert torch.equal(load_delta(tmp_path, point_agent).policy(batch), tuned)
+        torch.testing.assert_close(done.plain().agent(batch), tuned, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_plain_peft_loads_them(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path, name: str) -> None:
+    from peft import PeftModel
+
+    options, batch = METHODS[name], some_batch(point_agent, point_few)
+    done = finetune(point_agent, point_few, "sft", "adapter", CONFIG, tuning_options=options, folder=tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["peft_type"] == options.get("method", "LORA")
+    loaded = PeftModel.from_pretrained(copy.deepcopy(point_agent.agent), str(tmp_path)).eval()
+    with torch.no_grad():
+        assert torch.equal(loaded.base_model.model(batch), done.policy(batch))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"method": "LORA", "options": {"target_modules": ["nothing"]}}, "LORA does not take these options"),
+        ({"method": "IA3", "options": {"feedforward_modules": ["up"]}}, "IA3 does not take these options"),
+        ({"method": "IA3", "options": {"r": 8}}, "IA3 does not take these options"),
+        ({"method": "IA4"}, "unknown PEFT method 'IA4'"),
+    ],
+)
+def test_options_that_do_not_fit(
+    point_agent: SavedAgent, point_few: FewShot, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        make_policy("adapter", point_agent.agent, point_few.prompts.prompts[:1], options)
