@@ -37,6 +37,7 @@ def slow_action(agent: PromptDT, prompt: Prompt, history: list[tuple[float, Tens
         timesteps=torch.arange(t - len(steps) + 1, t + 1).unsqueeze(0),
         terminals=torch.zeros(1, len(steps), dtype=torch.bool),
         mask=torch.ones(1, len(steps), dtype=torch.bool),
+        index=torch.zeros(1, len(steps), dtype=torch.int64),
     )
     return agent(Batch(prompt, window))[0, -1]
 
