@@ -245,8 +245,10 @@ def same(left: Prompt, right: Prompt) -> bool:
 
 def test_task_prompts_come_back(tmp_path: Path) -> None:
     saved = bank()
+    saved[2] = replace(saved[2], delayed=True)
     save_prompts(tmp_path, saved)
     loaded = load_prompts(tmp_path)
+    assert [entry.delayed for entry in loaded.values()] == [True, False]
     assert list(loaded) == [2, 6]
     for task, entry in loaded.items():
         assert same(entry.prompts, saved[task].prompts)

@@ -24,7 +24,9 @@ class CQLConfig:
 
     alpha: float = 1.0
     """Weight of the conservative term (11)."""
-    random_actions: int = 8
+    anchor_data: bool = False
+    """Raise the values of the data's actions, as Kumar et al. (2020) do, instead of the current policy's as (11)."""
+    random_actions: int = 4
     """Actions of the random policy mu (uniform in [-1, 1]) a step, for the first expectation in (11)."""
     gamma: float = 0.99
     tau: float = 0.005
@@ -79,7 +81,8 @@ class CQL(Algorithm):
         with learning(self.critic):
             values, chosen = self.critic(states, w.actions), self.critic(states, actions)
             random = self.critic(states.unsqueeze(2).expand(-1, -1, c.random_actions, -1), batch.random)
-            loss = cql_loss(values, target, random, chosen, c.alpha, valid)
+            anchor = values if c.anchor_data else chosen
+            loss = cql_loss(values, target, random, anchor, c.alpha, valid)
             norm = descend(self.optimizer, loss, c.critic_grad_clip)
         return detached(
             critic_loss=loss,

@@ -71,15 +71,15 @@ def value_loss(values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def cql_loss(
-    values: Tensor, target: Tensor, random_values: Tensor, policy_values: Tensor, alpha: float, mask: Tensor
+    values: Tensor, target: Tensor, random_values: Tensor, anchor_values: Tensor, alpha: float, mask: Tensor
 ) -> Tensor:
     """Equations 10 and 11, summed over the critics: half the squared Bellman error, plus alpha times the gap.
 
     ``values`` [2, B, K] of the data's actions, ``random_values`` [2, B, K, N] of N actions of the random policy mu,
-    ``policy_values`` [2, B, K] of the current policy's; ``target`` [B, K].
+    ``anchor_values`` [2, B, K] of the current policy's; ``target`` [B, K].
     """
     bellman = 0.5 * (values - target).square()
-    gap = random_values.mean(-1) - policy_values
+    gap = random_values.mean(-1) - anchor_values
     return masked_mean((bellman + alpha * gap).sum(0), mask)
 
 

@@ -4,10 +4,13 @@ from trajtune.data.prompts import TaskPrompts, load_prompts, make_prompts, save_
 from trajtune.data.sampling import draw_batch, draw_prompts, draw_windows
 from trajtune.data.store import Dataset, DatasetWriter
 from trajtune.data.trajectories import Trajectories
+from trajtune.data.transforms import REWARDS, Reward
 
 __all__ = [
+    "REWARDS",
     "Dataset",
     "DatasetWriter",
+    "Reward",
     "TaskPrompts",
     "Trajectories",
     "draw_batch",
