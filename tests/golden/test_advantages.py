@@ -158,7 +158,7 @@ class TestGAE:
         assert not found[~valid].any()
 
     def test_by_hand(self) -> None:
-        """Two steps, the second one terminal: delta_1 = 2 - 3, delta_0 = 1 + 0.5 * 3 - 2, A_0 = delta_0 + 0.1 delta_1."""
+        """The second of two is terminal: delta_1 = 2 - 3, delta_0 = 1 + 0.5 * 3 - 2, A_0 = delta_0 + 0.1 delta_1."""
         followed, terminals = torch.tensor([[True, False]]), torch.tensor([[False, True]])
         found = gae(tensor([[1.0, 2.0]]), tensor([[2.0, 3.0]]), followed, terminals, gamma=0.5, lam=0.2)
         assert found.flatten().tolist() == pytest.approx([0.5 + 0.1 * -1.0, -1.0], rel=1e-6)
