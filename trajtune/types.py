@@ -45,6 +45,7 @@ class Window(_Tensors):
     timesteps: Tensor  # [B, K] int64
     terminals: Tensor  # [B, K] bool: nothing follows this step (a time limit is not a terminal)
     mask: Tensor  # [B, K] bool
+    index: Tensor  # [B, K] int64: the step's row in the data's flat arrays
 
 
 @dataclass(frozen=True)

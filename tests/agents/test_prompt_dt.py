@@ -48,6 +48,7 @@ def random_batch(config: AgentConfig = SMALL, rows: int = 4, seed: int = 0) -> B
         timesteps=torch.arange(2, 2 + k).expand(rows, -1),
         terminals=torch.zeros(rows, k, dtype=torch.bool),
         mask=torch.ones(rows, k, dtype=torch.bool),
+        index=torch.zeros(rows, k, dtype=torch.int64),
     )
     return Batch(prompt, window)
 

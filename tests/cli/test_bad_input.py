@@ -199,6 +199,8 @@ def test_collect_without_a_script(refuse: Refuse, tmp_path: Path) -> None:
         (["--prompt", "1000"], "1000"),
         (["--dropout", "1"], "dropout"),
         (["--dropout", "nan"], "dropout"),
+        (["--reward", "spares"], "--reward"),
+        (["--set", "old_policy_every=0", "--algorithm", "grpo"], "old_policy_every must be at least 1"),
         (["--device", "nonsense"], "unknown device 'nonsense': choose auto, cpu or cuda"),
         (["--device", "meta"], "unknown device 'meta': choose auto, cpu or cuda"),
         (["--device", "mps"], "unknown device 'mps'"),

@@ -75,6 +75,20 @@ def evaluate(agent: Path, *more: object) -> list[str]:
     return [str(each) for each in ("evaluate", "--agent", agent, "--episodes", 3, "--precision", "fp32", *more)]
 
 
+# Sparse rewards
+
+
+def test_sparse_rewards(capsys: Capture, point_agent_folder: Path, point_data: Dataset, tmp_path: Path) -> None:
+    """The delta says so, and its prompts ask for the whole return throughout; scores are of the real reward."""
+    result(capsys, *finetune(point_agent_folder, point_data.path, tmp_path / "out", "--reward", "sparse"))
+    about = json.loads((tmp_path / "out" / "delta.json").read_text())
+    assert about["reward"] == "sparse"
+    assert json.loads((tmp_path / "out" / "prompts.json").read_text())["5"]["delayed"] is True
+    score = result(capsys, *evaluate(point_agent_folder, "--delta", tmp_path / "out"))
+    low, high = point_data.references(5)["random"], point_data.references(5)["expert"]
+    assert low - 20 < score["scores"][0]["mean_return"] < high + 1
+
+
 # Help
 
 

@@ -1,6 +1,7 @@
 """What holds for every algorithm with every tuning. Cells are taken from the registries, so new ones are covered."""
 
 import dataclasses
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trajtune.data import Dataset, Trajectories
 from trajtune.policy import Policy
 from trajtune.training import FewShot, TrainConfig, few_shot, finetune
 from trajtune.training.loop import train
+from trajtune.training.precision import autocast
 from trajtune.tunings import TUNINGS, make_policy
 from trajtune.tunings.saving import load_delta
 from trajtune.types import Batch
@@ -155,6 +157,41 @@ def test_policy_starts_as_its_reference(point_agent: SavedAgent, few: FewShot, t
     kl = torch.distributions.kl_divergence(new, old)[valid]
     torch.testing.assert_close(kl, torch.zeros_like(kl), rtol=0, atol=1e-6)
     assert float(new.stddev.min()) == float(new.stddev.max()) == pytest.approx(0.2)
+
+
+@EACH_TUNING
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("dpo", {"dpo": math.log(2), "margin": 0.0}),
+        ("qp-dpo", {"dpo": math.log(2), "margin": 0.0}),
+        ("grpo", {"ratio": 1.0, "kl": 0.0, "clipped": 0.0}),
+        ("ppo", {"ratio": 1.0, "clipped": 0.0}),
+    ],
+)
+def test_losses_of_a_policy_that_is_still_its_reference(
+    point_agent: SavedAgent, few: FewShot, algorithm: str, tuning: str, expected: dict[str, float]
+) -> None:
+    policy, algo, batch = cell(point_agent, few, algorithm, tuning)
+    _, metrics = algo.loss(policy, batch, policy(batch))
+    assert {name: float(metrics[name]) for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-4)
+
+
+@CELLS
+def test_bfloat16_reaches_what_float32_reaches(
+    point_agent: SavedAgent, few: FewShot, algorithm: str, tuning: str
+) -> None:
+    """Autocast keeps rounded weights for a while; one rounded without gradient must not serve where it is needed."""
+    reached = []
+    for dtype in (torch.float32, torch.bfloat16):
+        policy, algo, batch = cell(point_agent, few, algorithm, tuning)
+        with autocast(dtype, torch.device("cpu")):
+            algo.update_critic(policy, batch)
+            loss, _ = algo.loss(policy, batch, policy(batch))
+        assert loss.dtype == torch.float32
+        loss.backward()
+        reached.append({n for n, p in policy.trainable().items() if p.grad is not None and p.grad.any()})
+    assert reached[1] and reached[1] == reached[0]
 
 
 @EACH_TUNING

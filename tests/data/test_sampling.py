@@ -74,6 +74,7 @@ def test_windows_are_what_a_loop_cuts(length: int, rows: list[int]) -> None:
                 assert window.mask[b, k] and window.timesteps[b, k] == t
                 for name in ("observations", "actions", "rewards", "returns_to_go"):
                     np.testing.assert_array_equal(getattr(window, name)[b, k], getattr(picked, name)[start + t])
+                assert int(window.index[b, k]) == start + t
                 assert bool(window.terminals[b, k]) == (bool(picked.terminated[i]) and t == n - 1)
             else:  # padding: on the right, and zero
                 for field in fields(window):
@@ -84,7 +85,7 @@ def test_windows_have_their_types() -> None:
     window, _ = draw_windows(data(), generator(), 3, 4)
     for name in ("observations", "actions", "rewards", "returns_to_go"):
         assert getattr(window, name).dtype == torch.float32
-    assert window.timesteps.dtype == torch.int64
+    assert window.timesteps.dtype == window.index.dtype == torch.int64
     assert window.terminals.dtype == window.mask.dtype == torch.bool
     assert window.observations.shape == (3, 4, 3) and window.actions.shape == (3, 4, 2)
 
@@ -246,8 +247,10 @@ def same(left: Prompt, right: Prompt) -> bool:
 
 def test_task_prompts_come_back(tmp_path: Path) -> None:
     saved = bank()
+    saved[2] = replace(saved[2], delayed=True)
     save_prompts(tmp_path, saved)
     loaded = load_prompts(tmp_path)
+    assert [entry.delayed for entry in loaded.values()] == [True, False]
     assert list(loaded) == [2, 6]
     for task, entry in loaded.items():
         assert same(entry.prompts, saved[task].prompts)

@@ -37,12 +37,13 @@ def slow_action(agent: PromptDT, prompt: Prompt, history: list[tuple[float, Tens
         timesteps=torch.arange(t - len(steps) + 1, t + 1).unsqueeze(0),
         terminals=torch.zeros(1, len(steps), dtype=torch.bool),
         mask=torch.ones(1, len(steps), dtype=torch.bool),
+        index=torch.zeros(1, len(steps), dtype=torch.int64),
     )
     return agent(Batch(prompt, window))[0, -1]
 
 
 def slow_episode(
-    plain: Plain, suite: Suite, task: int, prompt: Prompt, target: float, seed: int
+    plain: Plain, suite: Suite, task: int, prompt: Prompt, target: float, seed: int, delayed: bool
 ) -> tuple[float, bool, list[np.ndarray]]:
     """Return, success and what was achieved in one episode."""
     env = suite.make(suite.task(task))
@@ -51,12 +52,13 @@ def slow_episode(
     total, success, achieved = 0.0, False, []
     for _ in range(suite.horizon):
         state = torch.from_numpy(np.asarray(observation, np.float32))
-        history.append((target - total, state, None))
+        to_go = target if delayed else target - total
+        history.append((to_go, state, None))
         action = slow_action(plain.agent, prompt, history)
         if plain.residual is not None:
             with torch.no_grad():
                 action = (action + plain.residual(plain.agent.normalise(state))).clamp(-1.0, 1.0)
-        history[-1] = (target - total, state, action)
+        history[-1] = (to_go, state, action)
         observation, reward, terminated, truncated, info = env.step(action.numpy())
         total += reward
         success |= info["success"]
@@ -75,6 +77,7 @@ def slow_episodes(plain: Plain, suite: Suite, task: int, entry: TaskPrompts) -> 
             entry.prompts[i : i + 1] if plain.prompt is None else plain.prompt,
             entry.target_return,
             episode_seed(0, task, i),
+            entry.delayed,
         )
         for i in range(EPISODES)
     ]
@@ -158,6 +161,15 @@ class TestEvaluate:
         assert score.returns == pytest.approx([episode[0] for episode in slow], abs=1e-4)
         assert np.ptp(score.returns) > 1e-2  # different seeds and prompts do not give one episode
         np.testing.assert_allclose(score.achieved, np.mean([e[2] for e in slow], axis=0), atol=1e-4)
+
+    def test_a_delayed_reward_is_not_seen_but_counted(self, plain: Plain, prompts: dict[int, TaskPrompts]) -> None:
+        """The return-to-go stays what was asked for; the score is made of the real rewards."""
+        suite, late = get_suite("point"), replace(prompts[9], delayed=True)
+        both = {9: late, 2: prompts[2]}
+        score, other = evaluated(plain, suite, both)
+        assert score.returns == pytest.approx([e[0] for e in slow_episodes(plain, suite, 9, late)], abs=1e-4)
+        assert other.returns == pytest.approx(evaluated(plain, suite, {2: prompts[2]})[0].returns, abs=1e-4)
+        assert score.returns != pytest.approx(evaluated(plain, suite, {9: prompts[9]})[0].returns, abs=1e-2)
 
     def test_tasks_together_equal_tasks_alone(self, plain: Plain, prompts: dict[int, TaskPrompts]) -> None:
         suite = get_suite("point")

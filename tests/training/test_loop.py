@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from trajtune.agents import SavedAgent
 from trajtune.agents.saving import digest
-from trajtune.algorithms import ALGORITHMS, Entry
+from trajtune.algorithms import ALGORITHMS, Algorithm, Entry, Shape
 from trajtune.algorithms.base import Metrics, detached
 from trajtune.algorithms.sft import SFT, SFTConfig
-from trajtune.data import draw_batch
+from trajtune.data import Trajectories, draw_batch
 from trajtune.errors import DivergedError, UserError
 from trajtune.policy import Policy
 from trajtune.training import FewShot, TrainConfig, finetune
@@ -168,6 +168,10 @@ class FailingGradient(FailingLoss):
         return loss + (mean * 0.0).sum().sqrt(), metrics  # the square root of 0 is 0, its slope is not finite
 
 
+def critic_option(entry: Entry) -> bool:
+    return any(field.name == "critic_learning_rate" for config in entry.configs for field in fields(config))
+
+
 class TestDivergence:
     @pytest.mark.parametrize(
         ("algorithm", "names"),
@@ -194,6 +198,48 @@ class TestDivergence:
             assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
         assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
         assert digest(point_agent.agent) == point_agent.digest
+
+    @pytest.mark.parametrize("name", ALGORITHMS)
+    def test_a_batch_that_is_no_number(
+        self, point_agent: SavedAgent, point_few: FewShot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """Whatever the algorithm: the run ends, says where, and keeps a checkpoint that can be gone on from."""
+        built = ALGORITHMS[name]
+
+        def poisoned(*configs: object) -> Algorithm:
+            algorithm = built.build(*configs)
+            drawn, calls = algorithm.draw, iter(range(99))
+
+            def draw(data: Trajectories, rng: np.random.Generator, shape: Shape) -> Batch:
+                batch = drawn(data, rng, shape)
+                if next(calls) < 3:
+                    return batch
+                return replace(batch, window=replace(batch.window, observations=batch.window.observations * math.nan))
+
+            monkeypatch.setattr(algorithm, "draw", draw)
+            return algorithm
+
+        monkeypatch.setitem(ALGORITHMS, name, built._replace(build=poisoned))
+        with pytest.raises(DivergedError, match=rf"{name} x adapter diverged at step 4: .*loss.* not finite; the last"):
+            finetune(point_agent, point_few, name, "adapter", CONFIG, folder=tmp_path)
+        monkeypatch.setitem(ALGORITHMS, name, built)
+        resumed = finetune(point_agent, point_few, name, "adapter", CONFIG, folder=tmp_path)
+        whole = finetune(point_agent, point_few, name, "adapter", CONFIG)
+        assert resumed.log == whole.log
+
+    @pytest.mark.parametrize("name", ALGORITHMS)
+    def test_an_absurd_learning_rate(self, point_agent: SavedAgent, point_few: FewShot, name: str) -> None:
+        with pytest.raises(DivergedError, match=rf"{name} x full diverged at step \d: .*loss.* not finite"):
+            finetune(point_agent, point_few, name, "full", replace(CONFIG, learning_rate=1e38))
+
+    @pytest.mark.parametrize("name", [n for n, entry in ALGORITHMS.items() if critic_option(entry)])
+    def test_an_absurd_learning_rate_of_a_critic(self, point_agent: SavedAgent, point_few: FewShot, name: str) -> None:
+        """Also where the policy's loss does not notice at once: PPO's advantages are of its last snapshot."""
+        options = {"critic_learning_rate": 1e30}
+        with pytest.raises(
+            DivergedError, match=rf"{name} x full diverged at step [12]: .*(q_pol|value_l).* not finite"
+        ):
+            finetune(point_agent, point_few, name, "full", CONFIG, algorithm_options=options)
 
 
 @pytest.fixture

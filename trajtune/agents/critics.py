@@ -1,4 +1,4 @@
-"""State-action values: two independent networks, three hidden layers of 256, Mish (paper, appendix C)."""
+"""Values of states or of states and actions: networks of three hidden layers of 256, Mish (paper, appendix C)."""
 
 import itertools
 
@@ -6,20 +6,24 @@ import torch
 from torch import Tensor, nn
 
 
-class DoubleQ(nn.Module):
-    """Two Q-networks evaluated as one batched product; ``forward`` gives both, [2, ...]."""
+class Critic(nn.Module):
+    """``members`` independent networks evaluated as one batched product; ``forward`` gives all, [members, ...].
 
-    def __init__(self, observation_dim: int, action_dim: int, hidden: int = 256, layers: int = 3) -> None:
+    Over states and actions it is Q (two members for double Q-learning), over states alone V.
+    """
+
+    def __init__(self, inputs: int, members: int, hidden: int = 256, layers: int = 3) -> None:
         super().__init__()
-        sizes = [observation_dim + action_dim, *[hidden] * layers, 1]
-        self.weights = nn.ParameterList(torch.empty(2, a, b) for a, b in itertools.pairwise(sizes))
-        self.biases = nn.ParameterList(torch.empty(2, 1, b) for b in sizes[1:])
+        sizes = [inputs, *[hidden] * layers, 1]
+        self.members = members
+        self.weights = nn.ParameterList(torch.empty(members, a, b) for a, b in itertools.pairwise(sizes))
+        self.biases = nn.ParameterList(torch.empty(members, 1, b) for b in sizes[1:])
 
-    def forward(self, observations: Tensor, actions: Tensor, which: slice = slice(None)) -> Tensor:
-        """Normalised observations [..., S] and actions [..., A] -> values [2, ...], or of one network, [1, ...]."""
-        shape = actions.shape[:-1]
-        x = torch.cat([observations, actions], dim=-1).flatten(0, -2)
-        x = x.expand(len(range(2)[which]), -1, -1)
+    def forward(self, *inputs: Tensor, which: slice = slice(None)) -> Tensor:
+        """Normalised observations [..., S], for Q also actions [..., A] -> values [members, ...], or of ``which``."""
+        x = torch.cat(inputs, dim=-1)
+        shape = x.shape[:-1]
+        x = x.flatten(0, -2).expand(len(range(self.members)[which]), -1, -1)
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
         for w, b in hidden:
             x = nn.functional.mish(torch.baddbmm(b[which], x, w[which]))
@@ -28,9 +32,9 @@ class DoubleQ(nn.Module):
         return x.squeeze(-1).unflatten(-1, shape)
 
 
-def initialise_critic(observation_dim: int, action_dim: int, seed: int) -> DoubleQ:
+def initialise_critic(inputs: int, members: int, seed: int) -> Critic:
     """Build a critic with weights drawn by ``seed``, uniform within 1/sqrt(fan in) as ``nn.Linear`` has it."""
-    critic = DoubleQ(observation_dim, action_dim)
+    critic = Critic(inputs, members)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight, bias in zip(critic.weights, critic.biases, strict=True):

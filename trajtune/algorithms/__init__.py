@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from trajtune.algorithms.base import Algorithm, Shape
+from trajtune.algorithms.cql import CQL, CQLConfig
+from trajtune.algorithms.dpo import DPO, DPOConfig
+from trajtune.algorithms.grpo import GRPO, GRPOConfig
+from trajtune.algorithms.ppo import PPO, PPOConfig
 from trajtune.algorithms.qp import QGuided, QPConfig
 from trajtune.algorithms.sft import SFT, SFTConfig
 from trajtune.configs import override
@@ -20,7 +24,12 @@ class Entry(NamedTuple):
 
 ALGORITHMS: dict[str, Entry] = {
     "sft": Entry(SFT, (SFTConfig,)),
+    "dpo": Entry(DPO, (DPOConfig,)),
+    "grpo": Entry(GRPO, (GRPOConfig,)),
+    "ppo": Entry(PPO, (PPOConfig,)),
+    "cql": Entry(CQL, (CQLConfig,)),
     "qp-sft": Entry(lambda base, qp: QGuided(SFT(base), qp), (SFTConfig, QPConfig)),
+    "qp-dpo": Entry(lambda base, qp: QGuided(DPO(base), qp), (DPOConfig, QPConfig)),
 }
 
 

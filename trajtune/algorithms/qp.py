@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trajtune.agents import DoubleQ, initialise_critic
+from trajtune.agents import Critic, initialise_critic
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached
 from trajtune.algorithms.losses import masked_mean, q_term, td_loss, td_target
+from trajtune.algorithms.owned import descend, follow, learning, prefixed, transitions, under
 from trajtune.data import Trajectories
 from trajtune.errors import UserError
 from trajtune.policy import Policy
@@ -44,8 +44,8 @@ class QPConfig:
 class QGuided(Algorithm):
     """Any base algorithm with a Q term. The critics learn by double Q-learning from the target policy's actions."""
 
-    critic: DoubleQ
-    target_critic: DoubleQ
+    critic: Critic
+    target_critic: Critic
     optimizer: torch.optim.AdamW
     target_policy: dict[str, Tensor]
 
@@ -54,10 +54,10 @@ class QGuided(Algorithm):
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         self.base.setup(policy, data, seed)
-        dims = data.observations.shape[1], data.actions.shape[1]
-        device = next(iter(policy.trainable().values())).device
-        self.critic = initialise_critic(*dims, seed).to(device)
-        self.target_critic = initialise_critic(*dims, seed).to(device).requires_grad_(False)
+        inputs = data.observations.shape[1] + data.actions.shape[1]
+        device = policy.observation_mean.device
+        self.critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
+        self.target_critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.critic.parameters(), self.config.critic_learning_rate)
         self.target_policy = policy.snapshot()
 
@@ -70,66 +70,53 @@ class QGuided(Algorithm):
         The target policy's action at s_m+1 is its prediction there, from one forward pass over the window. The last
         step of a window counts only where it is terminal: nothing then needs to be known of what follows.
         """
+        base = self.base.update_critic(policy, batch)
         w, c = batch.window, self.config
-        states = policy.normalise(w.observations)
+        states, valid = policy.normalise(w.observations), transitions(w)
         with torch.no_grad():
             next_actions = policy.mean_with(self.target_policy, batch).roll(-1, dims=1)
             next_values = self.target_critic(states.roll(-1, dims=1), next_actions)
             target = td_target(w.rewards, w.terminals, next_values, c.gamma)
-            followed = torch.cat([w.mask[:, 1:], torch.zeros_like(w.mask[:, :1])], dim=1)
-            valid = w.mask & (followed | w.terminals)
-        self.critic.requires_grad_(True)
-        values = self.critic(states, w.actions)
-        loss = td_loss(values, target, valid)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.critic.parameters(), c.critic_grad_clip)
-        self.optimizer.step()
-        self.critic.requires_grad_(False)  # the policy's loss sends nothing into it
-        return detached(td=loss, critic_grad_norm=norm, q_data=masked_mean(values[0], valid))
+        with learning(self.critic):
+            values = self.critic(states, w.actions)
+            loss = td_loss(values, target, valid)
+            norm = descend(self.optimizer, loss, c.critic_grad_clip)
+        return {**base, **detached(td=loss, critic_grad_norm=norm, q_data=masked_mean(values[0], valid))}
 
     def loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Tensor, Metrics]:
-        """Equations 13 and 14: the base loss minus alpha * Q(s, pi(s)), without gradient into the critics."""
+        """Equations 13 and 14: the base loss minus alpha * Q(s, pi(s)), without gradient into the critics.
+
+        (14) is printed without the minus before log sigma; the base's loss (4) has it.
+        """
         base, metrics = self.base.loss(policy, batch, mean)
         states, mask = policy.normalise(batch.window.observations), batch.window.mask
-        guide = self.critic(states, mean, FIRST)[0]
+        guide = self.critic(states, mean, which=FIRST)[0]
         other = None
         if self.config.normalise_q:
             with torch.no_grad():
-                other = self.critic(states, mean, SECOND)[0]
+                other = self.critic(states, mean, which=SECOND)[0]
         q = q_term(guide, other, mask)
         loss = base - self.config.alpha * q
         return loss, {**metrics, **detached(q_term=q, q_policy=masked_mean(guide, mask))}
 
     def after_step(self, policy: Policy, step: int) -> None:
         self.base.after_step(policy, step)
-        moved = policy.trainable()
-        _follow(self.target_policy, {name: moved[name] for name in self.target_policy}, self.config.tau)
-        _follow(dict(self.target_critic.named_parameters()), dict(self.critic.named_parameters()), self.config.tau)
+        follow(self.target_policy, policy.trainable(), self.config.tau)
+        follow(dict(self.target_critic.named_parameters()), dict(self.critic.named_parameters()), self.config.tau)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {**self.base.optimizers(), "critic": self.optimizer}
 
     def state(self) -> dict[str, Tensor]:
-        own = {
-            **{f"critic.{n}": t for n, t in self.critic.state_dict().items()},
-            **{f"target_critic.{n}": t for n, t in self.target_critic.state_dict().items()},
-            **{f"target_policy.{n}": t for n, t in self.target_policy.items()},
+        return {
+            **prefixed("base.", self.base.state()),
+            **prefixed("critic.", self.critic.state_dict()),
+            **prefixed("target_critic.", self.target_critic.state_dict()),
+            **prefixed("target_policy.", self.target_policy),
         }
-        return {**{f"base.{n}": t for n, t in self.base.state().items()}, **own}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        self.base.load_state(_under("base.", state))
-        self.critic.load_state_dict(_under("critic.", state))
-        self.target_critic.load_state_dict(_under("target_critic.", state))
-        self.target_policy = _under("target_policy.", state)
-
-
-@torch.no_grad()
-def _follow(averages: dict[str, Tensor], values: dict[str, Any], tau: float) -> None:
-    """Move averages towards values: x' <- x' + tau (x - x')."""
-    torch._foreach_lerp_(list(averages.values()), list(values.values()), tau)
-
-
-def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        self.base.load_state(under("base.", state))
+        self.critic.load_state_dict(under("critic.", state))
+        self.target_critic.load_state_dict(under("target_critic.", state))
+        self.target_policy = under("target_policy.", state)

@@ -25,6 +25,8 @@ class Finetune:
     """Which trajectories to learn from."""
     trajectories: int = 50
     """How many of them."""
+    reward: Literal["dense", "sparse"] = "dense"
+    """Sparse: the return arrives at a trajectory's last step. Scores use the real reward either way."""
     steps: int = 300
     batch: int = 64
     learning_rate: float | None = None
@@ -56,7 +58,8 @@ class Finetune:
         )
         base = load_agent(self.agent)
         dataset = Dataset.open(self.data)
-        data = few_shot(dataset, self.task, self.quality, self.trajectories, self.seed, base.agent.config.prompt)
+        length = base.agent.config.prompt
+        data = few_shot(dataset, self.task, self.quality, self.trajectories, self.seed, length, self.reward)
 
         def on_step(step: int, policy: Policy, metrics: dict[str, float]) -> None:
             out.progress(f"{self.algorithm} x {self.tuning} (steps)", step, self.steps)

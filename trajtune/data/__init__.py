@@ -4,11 +4,14 @@ from trajtune.data.prompts import TaskPrompts, load_prompts, make_prompts, save_
 from trajtune.data.sampling import draw_batch, draw_prompts, draw_windows
 from trajtune.data.store import Dataset
 from trajtune.data.trajectories import Trajectories
+from trajtune.data.transforms import REWARDS, Reward
 from trajtune.data.writer import DatasetWriter
 
 __all__ = [
+    "REWARDS",
     "Dataset",
     "DatasetWriter",
+    "Reward",
     "TaskPrompts",
     "Trajectories",
     "draw_batch",

@@ -22,11 +22,13 @@ class TaskPrompts:
 
     ``target_return`` is what the agent is asked for: the best return among the trajectories the prompts come from.
     ``references`` holds the returns of the ``random`` policy and the ``expert`` where they are known.
+    ``delayed`` says that the reward arrives at an episode's end: until then the return-to-go stays what was asked for.
     """
 
     prompts: Prompt
     target_return: float
     references: dict[str, float]
+    delayed: bool = False
 
     def normalised(self, episode_return: float) -> float | None:
         """(R - R_random) / (R_expert - R_random), or None where the references do not say (FACTS section 3)."""
@@ -36,14 +38,16 @@ class TaskPrompts:
         return (episode_return - low) / (high - low)
 
 
-def make_prompts(data: Trajectories, length: int, references: dict[str, float], seed: int) -> TaskPrompts:
+def make_prompts(
+    data: Trajectories, length: int, references: dict[str, float], seed: int, delayed: bool = False
+) -> TaskPrompts:
     """Draw the prompts of one task from its trajectories (those with at least ``length`` steps)."""
     long_enough = np.flatnonzero(data.length >= length)
     if len(long_enough) == 0:
         raise UserError(f"no trajectory has the {length} steps that a prompt needs")
     rng = np.random.default_rng([seed, int(data.task[0])])
     prompts = draw_prompts(data, rng, rng.choice(long_enough, PROMPTS), length)
-    return TaskPrompts(prompts, float(data.returns.max()), references)
+    return TaskPrompts(prompts, float(data.returns.max()), references, delayed)
 
 
 def save_prompts(folder: Path, bank: dict[int, TaskPrompts]) -> None:
@@ -54,7 +58,8 @@ def save_prompts(folder: Path, bank: dict[int, TaskPrompts]) -> None:
         for field in fields(Prompt)
     }
     write_arrays(folder / "prompts.safetensors", arrays)
-    texts = {str(t): {"target_return": e.target_return, "references": e.references} for t, e in bank.items()}
+    names = ("target_return", "references", "delayed")
+    texts = {str(task): {name: getattr(entry, name) for name in names} for task, entry in bank.items()}
     write_json(folder / "prompts.json", {"sha256": sha256(folder / "prompts.safetensors"), "tasks": texts})
 
 
@@ -70,6 +75,7 @@ def load_prompts(folder: Path) -> dict[int, TaskPrompts]:
                 _prompt(arrays, task, folder / "prompts.safetensors"),
                 _finite(entry["target_return"]),
                 {str(k): _finite(v) for k, v in entry["references"].items()},
+                bool(entry.get("delayed", False)),
             )
             for task, entry in about["tasks"].items()
         }

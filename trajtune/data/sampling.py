@@ -32,6 +32,7 @@ def draw_windows(data: Trajectories, rng: np.random.Generator, batch: int, lengt
         timesteps=torch.from_numpy(timesteps),
         terminals=torch.from_numpy(ends & data.terminated[which][:, None] & mask),
         mask=torch.from_numpy(mask),
+        index=torch.from_numpy(np.where(mask, rows, 0)),
     )
     return window, which
 

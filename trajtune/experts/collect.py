@@ -89,7 +89,14 @@ def _command(config: CollectConfig) -> str:
     """Return the command line that makes this dataset, but for its folder."""
     words = ["trajtune", "collect", config.suite, "--experts", config.experts, "--quality", ",".join(config.qualities)]
     words += ["--tasks", ",".join(map(str, config.tasks)), "--trajectories", str(config.trajectories)]
-    words += ["--updates", str(config.updates or get_suite(config.suite).expert_updates), "--seed", str(config.seed), "--dtype", config.dtype]
+    words += [
+        "--updates",
+        str(config.updates or get_suite(config.suite).expert_updates),
+        "--seed",
+        str(config.seed),
+        "--dtype",
+        config.dtype,
+    ]
     return " ".join(words)
 
 

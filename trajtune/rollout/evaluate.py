@@ -70,11 +70,12 @@ def evaluate_plain(
     actor.begin(_prompts_of(plain, prompts, jobs))
     run = _Run(envs, [episode_seed(seed, task, episode) for task, episode in jobs], suite)
     target = torch.tensor([prompts[task].target_return for task, _ in jobs])
+    seen = torch.tensor([not prompts[task].delayed for task, _ in jobs])  # whose return-to-go falls as it is paid
     device = plain.agent.observation_mean.device
     actions: torch.Tensor | None = None
     for t in range(suite.horizon):
         states = plain.agent.normalise(torch.from_numpy(run.observations).to(device))
-        remaining = (target - torch.from_numpy(run.returns).float()).to(device)
+        remaining = (target - torch.from_numpy(run.returns).float() * seen).to(device)
         actions = actor.act(t, remaining, states, actions)
         if plain.residual is not None:
             with torch.inference_mode():

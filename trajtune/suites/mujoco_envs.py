@@ -16,6 +16,7 @@ from gymnasium.spaces import Box
 
 from trajtune.suites.base import Array
 
+
 @functools.cache
 def _compiled(path: str) -> mujoco.MjModel:
     """One model for all environments of a body: stepping many of them then stays within the processor's cache."""

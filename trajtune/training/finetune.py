@@ -10,8 +10,8 @@ import torch
 
 from trajtune.agents import SavedAgent
 from trajtune.algorithms import Shape, make_algorithm
-from trajtune.data import Dataset, TaskPrompts, Trajectories, make_prompts
-from trajtune.errors import UserError
+from trajtune.data import REWARDS, Dataset, TaskPrompts, Trajectories, make_prompts
+from trajtune.errors import UserError, unknown
 from trajtune.policy import Plain, Policy
 from trajtune.training.checkpoint import claimed
 from trajtune.training.loop import Log, TrainConfig, clear_checkpoint, train
@@ -41,10 +41,17 @@ class FewShot:
         references: dict[str, float] | None = None,
         seed: int = 0,
         source: dict[str, Any] | None = None,
+        reward: str = "dense",
     ) -> Self:
-        """Make a few-shot set of trajectories in memory; ``prompt_length`` is the agent's, ``seed`` draws prompts."""
-        prompts = make_prompts(trajectories, prompt_length, references or {}, seed)
-        return cls(suite, task, trajectories, prompts, source or {})
+        """Make a few-shot set of trajectories in memory; ``prompt_length`` is the agent's, ``seed`` draws prompts.
+
+        ``reward`` is how finetuning sees the rewards: as they are, or ``sparse``, the return at the last step.
+        """
+        if reward not in REWARDS:
+            raise unknown("reward", reward, REWARDS)
+        trajectories = REWARDS[reward].transform(trajectories)
+        prompts = make_prompts(trajectories, prompt_length, references or {}, seed, REWARDS[reward].delayed)
+        return cls(suite, task, trajectories, prompts, {**(source or {}), "reward": reward})
 
 
 @dataclass(frozen=True)
@@ -64,15 +71,24 @@ class Finetuned:
         return self.policy.plain()
 
 
-def few_shot(dataset: Dataset, task: int, quality: str | None, count: int, seed: int, prompt_length: int) -> FewShot:
-    """Take ``count`` trajectories of a task, drawn by ``seed``, into memory."""
+def few_shot(
+    dataset: Dataset,
+    task: int,
+    quality: str | None,
+    count: int,
+    seed: int,
+    prompt_length: int,
+    reward: str = "dense",
+) -> FewShot:
+    """Take ``count`` trajectories of a task, drawn by ``seed``, into memory, with rewards dense or sparse."""
     selected = dataset.select([task], quality, count, seed)
     try:
         trajectories = selected.loaded()
     except UserError as error:  # a number that is not finite
         raise UserError(f"{dataset.path} is damaged: {error}") from None
     source = {"data": dataset.path.name, "quality": quality, "trajectories": count, "data_seed": seed}
-    return FewShot.of(trajectories, dataset.suite, task, prompt_length, dataset.references(task), seed, source)
+    references = dataset.references(task)
+    return FewShot.of(trajectories, dataset.suite, task, prompt_length, references, seed, source, reward)
 
 
 def finetune(

@@ -127,7 +127,7 @@ def train(
             group["lr"] = learning_rate(config, peak, step)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         metrics = {"loss": loss.detach(), **metrics, **more, "grad_norm": norm}
-        if not (math.isfinite(float(metrics["loss"])) and math.isfinite(float(norm))):
+        if not bool(torch.stack([m.float() for m in metrics.values()]).isfinite().all()):  # critics' losses, too
             raise _diverged(step, metrics, run)
         optimizer.step()
         algorithm.after_step(policy, step)

@@ -1,0 +1,71 @@
+"""How much better an action was than expected: within a group (equation 8), or by a critic (GAE).
+
+Both work on a grid of whole trajectories, [N, T]: row i is trajectory i, padded on the right.
+"""
+
+import torch
+from torch import Tensor
+
+from trajtune.data import Trajectories
+
+
+def grid(data: Trajectories) -> tuple[Tensor, Tensor]:
+    """Return for each step of the grid its row in the flat arrays, and whether it is a step at all: [N, T] each."""
+    start, length = torch.from_numpy(data.start), torch.from_numpy(data.length)
+    step = torch.arange(int(length.max()))
+    valid = step < length[:, None]
+    return torch.where(valid, start[:, None] + step, 0), valid
+
+
+def standardise(values: Tensor, mask: Tensor, floor: float) -> Tensor:
+    """Equation 8 along the first dimension, where ``mask``: subtract the mean, divide by the (population) deviation.
+
+    The deviation is at least ``floor`` times the mean magnitude. Without a floor, equal returns that differ by a
+    rounding error have advantages of one (FACTS section 4).
+    """
+    nothing, count = torch.zeros_like(values), mask.sum(0).clamp_min(1)
+    mean = torch.where(mask, values, nothing).sum(0) / count
+    centred = torch.where(mask, values - mean, nothing)
+    magnitude = torch.where(mask, values.abs(), nothing).sum(0) / count
+    deviation = (centred.square().sum(0) / count).sqrt()
+    return centred / deviation.clamp_min(1e-8).maximum(floor * magnitude)
+
+
+def groups(first: Tensor, task: Tensor, size: int) -> Tensor:
+    """Tell who is in whose group, [N, N] bool; ``first`` [N, S] are the initial states, ``task`` [N] the tasks.
+
+    The group of a trajectory is all of its task (``size`` 0), or itself and its ``size`` - 1 nearest in initial state.
+    """
+    same = task[:, None] == task
+    if size == 0:
+        return same
+    distance = (first[:, None] - first).square().sum(-1)
+    distance = distance.masked_fill(~same, torch.inf).fill_diagonal_(-1.0)  # itself comes first, whoever is equal
+    nearest = distance.argsort(dim=1, stable=True)[:, :size]
+    return torch.zeros_like(same).scatter(1, nearest, torch.ones_like(nearest, dtype=torch.bool)) & same
+
+
+def group_advantages(values: Tensor, valid: Tensor, members: Tensor, floor: float) -> Tensor:
+    """Equation 8 for every column of a grid: values [N, T] against those of the same column in the group, [N, T].
+
+    One column of returns gives a trajectory's advantage; columns of returns-to-go give one to every step, against the
+    group's trajectories that are as long.
+    """
+    return torch.stack([standardise(values, group[:, None] & valid, floor)[i] for i, group in enumerate(members)])
+
+
+def gae(rewards: Tensor, values: Tensor, followed: Tensor, terminals: Tensor, gamma: float, lam: float) -> Tensor:
+    """Generalised advantage estimates of whole trajectories (Schulman et al. 2015): all arguments [N, T].
+
+    A_t = delta_t + gamma lambda A_t+1 with delta_t = r_t + gamma V_t+1 - V_t. Nothing follows a terminal: V_t+1 is 0.
+    A last step at a time limit (neither ``followed`` nor terminal) has a successor that nobody knows: its delta is 0.
+    """
+    following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
+    delta = rewards + gamma * torch.where(followed, following, torch.zeros_like(values)) - values
+    delta = torch.where(followed | terminals, delta, torch.zeros_like(delta))
+    advantages = torch.zeros_like(delta)
+    after = torch.zeros_like(delta[:, 0])
+    for t in reversed(range(delta.shape[1])):
+        after = delta[:, t] + gamma * lam * torch.where(followed[:, t], after, torch.zeros_like(after))
+        advantages[:, t] = after
+    return advantages
