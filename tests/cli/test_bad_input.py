@@ -16,7 +16,7 @@ import pytest
 from trajtune.agents import AgentConfig, initialise, save_agent
 from trajtune.cli import main
 from trajtune.data import Dataset, DatasetWriter
-from trajtune.files import read_arrays, write_arrays
+from trajtune.files import read_arrays, sha256, write_arrays
 
 ROOT = Path(__file__).resolve().parents[2]
 Capture = pytest.CaptureFixture[str]
@@ -199,8 +199,6 @@ def test_collect_without_a_script(refuse: Refuse, tmp_path: Path) -> None:
         (["--prompt", "1000"], "1000"),
         (["--dropout", "1"], "dropout"),
         (["--dropout", "nan"], "dropout"),
-        (["--reward", "spares"], "--reward"),
-        (["--set", "old_policy_every=0", "--algorithm", "grpo"], "old_policy_every must be at least 1"),
         (["--device", "nonsense"], "unknown device 'nonsense': choose auto, cpu or cuda"),
         (["--device", "meta"], "unknown device 'meta': choose auto, cpu or cuda"),
         (["--device", "mps"], "unknown device 'mps'"),
@@ -234,6 +232,8 @@ def test_pretrain(refuse: Refuse, point_data: Dataset, tmp_path: Path, options: 
         (["--batch", "0"], "batch must be at least 1, got 0"),
         (["--seed", "-1"], "seed must be 0 to 4294967295, got -1"),
         (["--learning-rate", "-0.1"], "learning_rate"),
+        (["--reward", "spares"], "--reward"),
+        (["--set", "old_policy_every=0", "--algorithm", "grpo"], "old_policy_every must be at least 1"),
         (["--device", "nonsense"], "unknown device 'nonsense': choose auto, cpu or cuda"),
         (["--device", "meta"], "unknown device 'meta': choose auto, cpu or cuda"),
     ],
@@ -459,6 +459,13 @@ def spoil(path: Path, damage: Callable[[bytes], bytes] | None) -> None:
         path.write_bytes(damage(raw))
 
 
+def sign(folder: Path) -> None:
+    """Let ``prompts.json`` vouch for the arrays beside it."""
+    about = json.loads((folder / "prompts.json").read_text())
+    digest = sha256(folder / "prompts.safetensors")
+    (folder / "prompts.json").write_text(json.dumps({**about, "sha256": digest}))
+
+
 def test_files_of_another_of_the_kind(
     refuse: Refuse, point_agent_folder: Path, cheetah_agent: Path, delta: Path, tmp_path: Path
 ) -> None:
@@ -471,9 +478,11 @@ def test_files_of_another_of_the_kind(
     dims = {"observations": 20, "actions": 6}
     wide = {k: np.zeros((*a.shape[:2], dims[k.split(".")[1]]), a.dtype) for k, a in arrays.items() if a.ndim == 3}
     write_arrays(agent / "prompts.safetensors", {**arrays, **wide})
+    sign(agent)
     refuse(evaluate(agent), agent, "task 5")
     late = {k: a + 1000 if k.endswith("timesteps") else a for k, a in arrays.items()}
     write_arrays(agent / "prompts.safetensors", late)
+    sign(agent)
     refuse(evaluate(agent), agent, "task 5")
 
     spoilt = copy(delta, tmp_path / "delta")

@@ -83,7 +83,7 @@ def test_sparse_rewards(capsys: Capture, point_agent_folder: Path, point_data: D
     result(capsys, *finetune(point_agent_folder, point_data.path, tmp_path / "out", "--reward", "sparse"))
     about = json.loads((tmp_path / "out" / "delta.json").read_text())
     assert about["reward"] == "sparse"
-    assert json.loads((tmp_path / "out" / "prompts.json").read_text())["5"]["delayed"] is True
+    assert json.loads((tmp_path / "out" / "prompts.json").read_text())["tasks"]["5"]["delayed"] is True
     score = result(capsys, *evaluate(point_agent_folder, "--delta", tmp_path / "out"))
     low, high = point_data.references(5)["random"], point_data.references(5)["expert"]
     assert low - 20 < score["scores"][0]["mean_return"] < high + 1
@@ -268,6 +268,7 @@ def one_episode(saved: SavedDelta, suite: Suite, episode: int) -> float:
             timesteps=steps,
             terminals=torch.zeros(steps.shape, dtype=torch.bool),
             mask=torch.ones(steps.shape, dtype=torch.bool),
+            index=steps,
         )
         done[-1] = saved.policy(Batch(entry.prompts[episode : episode + 1], window))[0, -1].numpy()
         observation, reward, *_ = env.step(done[-1])

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trajtune.data import Dataset, DatasetWriter, draw_batch, store
+from trajtune.data import Dataset, DatasetWriter, draw_batch
+from trajtune.data import writer as writing
 from trajtune.data.store import FILES, FLAT, INDEX, METADATA
 from trajtune.errors import UserError
 
@@ -331,7 +332,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_opens(
     writer.add(**steps(0, 1000), task=0, quality=0, seed=0)
     if place != "before":
         with monkeypatch.context() as patch:
-            patch.setattr(DatasetWriter if place.startswith("_") else store, place, die)
+            patch.setattr(DatasetWriter if place.startswith("_") else writing, place, die)
             with pytest.raises(Killed):
                 writer.finish(ABOUT)
     for file in writer._files.values():

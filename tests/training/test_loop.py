@@ -410,7 +410,7 @@ class TestDeltas:
             ("full", lambda f: (f / "delta.safetensors").unlink(), "delta.safetensors"),
             ("adapter", lambda f: (f / "adapter_model.safetensors").unlink(), "adapter_model.safetensors"),
             ("full", lambda f: (f / "prompts.json").unlink(), "prompts.json"),
-            ("full", lambda f: (f / "prompts.json").write_text("{}"), "does not fit"),
+            ("full", lambda f: (f / "prompts.json").write_text("{}"), "damaged"),
             ("full", lambda f: rewrite(f / "delta.json", lambda b: b[:99]), "delta.json"),
             ("full", lambda f: rewrite(f / "delta.json", lambda b: b.replace(b"ne-delta", b"ne-agent")), "delta.json"),
             ("full", lambda f: edit_meta(f, version=2), "delta version 2; this trajtune reads 1"),

@@ -26,7 +26,8 @@ def some_window(steps: int, states: int, actions: int, batch: int, seed: int = 1
     g = torch.Generator().manual_seed(seed)
     returns, observations, done = (torch.randn(batch, steps, *n, generator=g) for n in ((), (states,), (actions,)))
     yes = torch.ones(batch, steps, dtype=torch.bool)
-    return Window(returns, observations, done, returns, torch.arange(steps).expand(batch, steps), ~yes, yes)
+    times = torch.arange(steps).expand(batch, steps)
+    return Window(returns, observations, done, returns, times, ~yes, yes, times)
 
 
 @pytest.fixture

@@ -56,7 +56,8 @@ def record_medium(
         low, high = (place, high) if found < middle else (low, place)
         place = _between(low, high)
     best: tuple[float, float, list[Episode]] | None = None
-    for _ in range(8):
+    reopened = 1.0
+    for _ in range(20):
         episodes = record(suite, task, _blend(suite, ladder, place), seeds)
         found = level(episodes)
         if best is None or abs(found - middle) < best[0]:
@@ -65,9 +66,9 @@ def record_medium(
             break
         low, high = (place, high) if found < middle else (low, place)
         if high - low < NARROW:  # trials closed the range on the wrong side: open it where the recording points
-            low, high = (
-                (place, min(place + 1.0, len(ladder) - 1.0)) if found < middle else (max(place - 1.0, 0.0), place)
-            )
+            top = len(ladder) - 1.0
+            low, high = (place, min(place + reopened, top)) if found < middle else (max(place - reopened, 0.0), place)
+            reopened *= 2.0
         place = (low + high) / 2
     assert best is not None
     return _blend_name(ladder, best[1]), best[2]
