@@ -25,12 +25,14 @@ class DemoConfig:
     quality: str = "expert"
     trajectories: int = 50
     tuning: str = "full"
-    steps: int = 150
+    steps: int = 120
     batch: int = 32
     episodes: int = 20
     curve_points: int = 3
-    """How often a policy is evaluated on the way, for the learning curve."""
+    """Points of the learning curve after the first; the last is the final score's."""
     curve_episodes: int = 5
+    learning_rate: float = 3e-4
+    """What the agent was pretrained with: larger than full tuning's default, for so few updates."""
     seed: int = 0
 
 
@@ -84,12 +86,15 @@ def _one_task(job: tuple[DemoConfig, int]) -> dict[str, Any]:
         curve = [(0, float(np.mean(zero["returns"][: config.curve_episodes])))]
 
         def on_step(step: int, policy: Policy, metrics: dict[str, float], curve: list[Any] = curve) -> None:
-            if step % every == 0:
+            if step % every == 0 and step < config.steps:
                 curve.append((step, score(policy.plain(), config.curve_episodes)["mean_return"]))
 
-        training = TrainConfig(steps=config.steps, batch=config.batch, seed=config.seed)
+        training = TrainConfig(
+            steps=config.steps, batch=config.batch, learning_rate=config.learning_rate, seed=config.seed
+        )
         done = finetune(base, data, algorithm, config.tuning, training, on_step=on_step)
         scores[algorithm], curves[algorithm] = score(done.plain(), config.episodes), curve
+        curve.append((config.steps, float(np.mean(scores[algorithm]["returns"][: config.curve_episodes]))))
     about = {
         "target": suite.task(task).parameters["velocity"],
         "few_shot_return": float(data.trajectories.returns.mean()),
@@ -155,7 +160,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
         ylabel="return, mean over tasks",
         title=f"{config['trajectories']} {config['quality']} trajectories",
     )
-    left.legend(fontsize=8, frameon=False, loc="center right")
+    left.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.08))
     for axis, task in zip(right, tasks, strict=True):
         axis.axhline(task["target"], color="black", lw=1, ls="--")
         for name, colour in colours.items():
