@@ -44,8 +44,8 @@ class Demo:
             **budget,
         )
         out.say(
-            f"A {SUITE} agent, pretrained on {len(suite.train)} velocities, meets {len(config.tasks)} it has never seen,"
-            f" with {config.trajectories} {config.quality} trajectories of each."
+            f"A {SUITE} agent, pretrained on {len(suite.train)} velocities, meets {len(config.tasks)} it has never "
+            f"seen, with {config.trajectories} {config.quality} trajectories of each."
         )
         out.say(
             f"{' and '.join(ALGORITHMS)} x {config.tuning}: {config.steps} updates of {config.batch} windows; "
