@@ -75,7 +75,9 @@ def test_parse_options() -> None:
         "empty": "",
         "list": [1, 2],
     }
-    assert parse_options([]) == {} and parse_options(["a=1", "a=2"]) == {"a": 2}
+    assert parse_options([]) == {}
+    with pytest.raises(UserError, match="option a is given twice"):
+        parse_options(["a=1", "a=2"])
 
 
 @pytest.mark.parametrize("pair", ["alpha", "=3", "", "="])

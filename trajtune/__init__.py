@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trajtune.data.store import Dataset
     from trajtune.data.trajectories import from_episodes
     from trajtune.errors import DivergedError, UserError
-    from trajtune.rollout import evaluate
+    from trajtune.rollout import evaluate, paired_interval
     from trajtune.suites import get_suite
     from trajtune.training import FewShot, TrainConfig, few_shot, finetune, pretrain
     from trajtune.tunings.saving import load_delta
@@ -31,6 +31,7 @@ _HOMES = {
     "get_suite": "trajtune.suites",
     "load_agent": "trajtune.agents",
     "load_delta": "trajtune.tunings.saving",
+    "paired_interval": "trajtune.rollout",
     "pretrain": "trajtune.training",
 }
 
@@ -47,6 +48,7 @@ __all__ = [
     "get_suite",
     "load_agent",
     "load_delta",
+    "paired_interval",
     "pretrain",
 ]
 

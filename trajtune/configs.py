@@ -36,6 +36,8 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UserError(f"option {pair!r} is not NAME=VALUE")
+        if name in options:
+            raise UserError(f"option {name} is given twice")
         try:
             options[name] = json.loads(text)
         except (ValueError, RecursionError):  # not JSON, an integer of thousands of digits, nested too deep

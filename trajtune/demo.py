@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trajtune.errors import UserError
-from trajtune.files import write_json
+from trajtune.files import write_atomically, write_json
 from trajtune.processes import worker_pool
 
 SUITE = "cheetah-vel"
@@ -106,23 +106,29 @@ def _one_task(job: tuple[DemoConfig, int]) -> dict[str, Any]:
 
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over tasks, and paired intervals of normalised differences over all tasks' episodes."""
-    from trajtune.rollout.statistics import paired_interval
+    """Means over tasks, and intervals of the paired normalised differences, resampled within each task."""
+    from trajtune.rollout.statistics import stratified_interval
 
-    def normalised(result: dict[str, Any], name: str) -> list[float]:
-        low, high = result["references"]["random"], result["references"]["expert"]
-        return [(r - low) / (high - low) for r in result["scores"][name]["returns"]]
+    def normalised(name: str) -> Any:
+        """[tasks, episodes]"""
+        ends = [(r["references"]["random"], r["references"]["expert"]) for r in results]
+        return np.array(
+            [
+                [(value - low) / (high - low) for value in result["scores"][name]["returns"]]
+                for result, (low, high) in zip(results, ends, strict=True)
+            ]
+        )
 
     names = (ZERO_SHOT, *ALGORITHMS)
-    every = {name: [x for result in results for x in normalised(result, name)] for name in names}
+    every = {name: normalised(name) for name in names}
     pairs = [("sft", ZERO_SHOT), ("qp-sft", ZERO_SHOT), ("qp-sft", "sft")]
     return {
         "mean_return": {n: float(np.mean([r["scores"][n]["mean_return"] for r in results])) for n in names},
         "normalised": {n: float(np.mean(every[n])) for n in names},
         "differences": {
             f"{a} - {b}": {
-                "mean": float(np.mean(every[a]) - np.mean(every[b])),
-                "interval": paired_interval(every[a], every[b]),
+                "mean": float(np.mean(every[a] - every[b])),
+                "interval": stratified_interval(every[a] - every[b]),
             }
             for a, b in pairs
         },
@@ -169,4 +175,4 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     right[0].set_ylabel("velocity, m/s")
     right[0].legend(fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    write_atomically(path, lambda p: figure.savefig(p, dpi=130, format="png"))

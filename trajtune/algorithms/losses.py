@@ -10,7 +10,7 @@ from torch.distributions import Normal
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values`` [...] where ``mask`` [...] is True: padding never counts, not even in the divisor."""
     zero = torch.zeros((), dtype=values.dtype, device=values.device)
-    return torch.where(mask, values, zero).sum() / mask.sum()
+    return torch.where(mask, values, zero).sum() / mask.sum().clamp_min(1)  # nothing valid: no loss
 
 
 def sft_loss(mean: Tensor, actions: Tensor, mask: Tensor) -> Tensor:

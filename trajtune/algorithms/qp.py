@@ -105,7 +105,7 @@ class QGuided(Algorithm):
         follow(dict(self.target_critic.named_parameters()), dict(self.critic.named_parameters()), self.config.tau)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {**self.base.optimizers(), "critic": self.optimizer}
+        return {**{f"base.{n}": o for n, o in self.base.optimizers().items()}, "critic": self.optimizer}
 
     def state(self) -> dict[str, Tensor]:
         return {

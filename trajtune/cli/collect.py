@@ -68,5 +68,7 @@ class Collect:
             rows.append([quality, number(mean), number(min(means)), number(max(means)), f"{level:.2f}", low, high])
             summary[quality] = {"mean_return": mean, "mean_normalised": level, "normalised": levels}
         out.table(["quality", "mean return", "lowest task", "highest", "normalised", "lowest", "highest"], rows)
+        if "medium" in summary and (off := [x for x in summary["medium"]["normalised"] if not 1 / 3 <= x <= 1 / 2]):
+            out.say(f"warning: medium lies outside [1/3, 1/2] on {len(off)} tasks; no policy inside was found")
         out.say(f"{len(data.trajectories)} trajectories of {len(config.tasks)} tasks are in {self.out}")
         out.result({"out": str(self.out), "trajectories": len(data.trajectories), "qualities": summary})

@@ -54,10 +54,11 @@ class Evaluate:
         if name is None:
             raise UserError(f"{self.agent} does not say which suite it is of: give --suite")
         suite = get_suite(str(name))
-        plain, bank = Plain(base.agent), {}
+        plain, bank, reward = Plain(base.agent), {}, "dense"
         if self.delta is not None:
             saved = load_delta(self.delta, base)
             plain, bank = saved.policy.plain(), saved.prompts
+            reward = str(saved.metadata.get("reward", reward))  # what it was trained to be asked for
         elif self.data is None:
             bank = load_prompts(self.agent)
         default = ",".join(map(str, bank)) if self.delta is not None else "test"
@@ -66,7 +67,10 @@ class Evaluate:
             dataset, length = Dataset.open(self.data), base.agent.config.prompt
             if dataset.suite != suite.name:
                 raise UserError(f"{self.data} is of suite {dataset.suite}, not {suite.name}")
-            bank = {t: few_shot(dataset, t, self.quality, self.trajectories, self.seed, length).prompts for t in tasks}
+            bank = {
+                t: few_shot(dataset, t, self.quality, self.trajectories, self.seed, length, reward).prompts
+                for t in tasks
+            }
         if missing := [task for task in tasks if task not in bank]:
             raise UserError(f"no prompts of task {missing[0]} in {self.delta or self.agent}: give --data")
         plain = plain.to(pick_device(self.device))

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tyro.conf import UseAppendAction
+
 from trajtune.cli.output import Output, number
 
 
@@ -31,9 +33,9 @@ class Finetune:
     batch: int = 64
     learning_rate: float | None = None
     """The default is the tuning's own."""
-    set: list[str] = field(default_factory=list)
+    set: UseAppendAction[list[str]] = field(default_factory=list)
     """Options of the algorithm, such as alpha=0.5."""
-    set_tuning: list[str] = field(default_factory=list)
+    set_tuning: UseAppendAction[list[str]] = field(default_factory=list)
     """Options of the tuning, such as method=IA3."""
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"

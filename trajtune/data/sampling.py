@@ -56,11 +56,18 @@ def draw_prompts(data: Trajectories, rng: np.random.Generator, which: Array, len
 def draw_batch(
     data: Trajectories, rng: np.random.Generator, batch: int, window_length: int, prompt_length: int
 ) -> Batch:
-    """Draw windows, each with a prompt from a random trajectory of the same task. ``data`` is sorted by task."""
+    """Draw windows, each with a prompt from a random trajectory of the same task that is long enough for one.
+
+    ``data`` is sorted by task.
+    """
     window, which = draw_windows(data, rng, batch, window_length)
-    first = np.searchsorted(data.task, data.task[which], side="left")
-    last = np.searchsorted(data.task, data.task[which], side="right")
-    return Batch(draw_prompts(data, rng, rng.integers(first, last), prompt_length), window)
+    able = np.flatnonzero(data.length >= prompt_length)
+    first = np.searchsorted(data.task[able], data.task[which], side="left")
+    last = np.searchsorted(data.task[able], data.task[which], side="right")
+    if (first == last).any():
+        task = int(data.task[which][first == last][0])
+        raise UserError(f"no trajectory of task {task} has the {prompt_length} steps that a prompt needs")
+    return Batch(draw_prompts(data, rng, able[rng.integers(first, last)], prompt_length), window)
 
 
 def _gather(array: Array, rows: Array, mask: Array | None = None) -> torch.Tensor:

@@ -5,17 +5,18 @@ continues with the same command and ends with the same bits as one that was not.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trajtune.errors import UserError
-from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.files import claim_folder, read_arrays, read_json, write_arrays, write_json
 from trajtune.suites.base import Array, Suite
 
 BODIES = 8
+MARK = "expert.json"
 CHUNK = 8  # control steps of every body between two calls of the learner
 
 
@@ -44,8 +45,14 @@ def train_expert(
     """Train for ``config.updates`` and return the actors' files, oldest first. Continues where ``folder`` stands.
 
     ``goals`` [n, G] restricts training to those goals (one row: a single-task expert, nothing is relabelled);
-    ``None`` trains on the suite's whole distribution with relabelling.
+    ``None`` trains on the suite's whole distribution with relabelling. A folder with another expert is an error; more
+    updates than before continue it only while its training state is there.
     """
+    run = {"suite": suite.name, "goals": None if goals is None else goals.tolist(), "seed": seed, **asdict(config)}
+    del run["updates"]
+    if not (folder / MARK).exists() and any(folder.glob("actor-*")):
+        raise UserError(f"{folder} holds actors without {MARK}, which says whose they are: choose another folder")
+    claim_folder(folder, MARK, run, "expert")
     actor_file = folder / f"actor-{config.updates:09d}.safetensors"
     if not actor_file.exists():
         _train(suite, goals, config, folder, seed, progress)
@@ -79,10 +86,9 @@ def _train(
         seed=seed,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    done = _load_state(model, folder)
+    done, last_actor = _load_state(model, folder)
     buffer: Any = model.replay_buffer
     saved_rows, saved_updates = buffer.pos, model._n_updates
-    last_actor = model._n_updates
     while model._n_updates < config.updates:
         env.begin_round(done)
         model.set_env(env, force_reset=False)
@@ -93,7 +99,7 @@ def _train(
             last_actor = model._n_updates
             _save_actor(model, folder / f"actor-{last_actor:09d}.safetensors")
         if model._n_updates - saved_updates >= config.save_every:
-            _save_state(model, folder, done, saved_rows)
+            _save_state(model, folder, done, saved_rows, last_actor)
             saved_rows, saved_updates = buffer.pos, model._n_updates
         progress(model._n_updates)
     _save_actor(model, folder / f"actor-{config.updates:09d}.safetensors")
@@ -126,7 +132,7 @@ def _fill(prefix: str, tree: Any, arrays: dict[str, Array]) -> Any:
     return None if tree is None else arrays[prefix].reshape(np.shape(tree))
 
 
-def _save_state(model: Any, folder: Path, rounds: int, saved_rows: int) -> None:
+def _save_state(model: Any, folder: Path, rounds: int, saved_rows: int, last_actor: int) -> None:
     """Write the new transitions and the state, then ``state.json``, which alone says what counts."""
     from flax.serialization import to_state_dict
 
@@ -142,6 +148,7 @@ def _save_state(model: Any, folder: Path, rounds: int, saved_rows: int) -> None:
     state_json = {
         "rounds": rounds,
         "updates": model._n_updates,
+        "last_actor": last_actor,
         "timesteps": model.num_timesteps,
         "replay": [*old, f"replay-{rounds:06d}.safetensors"],
     }
@@ -151,13 +158,13 @@ def _save_state(model: Any, folder: Path, rounds: int, saved_rows: int) -> None:
             path.unlink()
 
 
-def _load_state(model: Any, folder: Path) -> int:
-    """Restore what ``_save_state`` wrote and return the number of rounds done; 0 if there is nothing."""
+def _load_state(model: Any, folder: Path) -> tuple[int, int]:
+    """Restore what ``_save_state`` wrote; return the rounds done and when an actor was last saved, 0 at the start."""
     import jax.numpy as jnp
     from flax.serialization import from_state_dict, to_state_dict
 
     if not (folder / "state.json").exists():
-        return 0
+        return 0, 0
     meta = read_json(folder / "state.json", "expert")
     arrays = read_arrays(folder / f"state-{meta['rounds']:06d}.safetensors", "expert state")
     buffer = model.replay_buffer
@@ -174,4 +181,4 @@ def _load_state(model: Any, folder: Path) -> int:
     model.ent_coef_state = restored["entropy"]
     model.key, model.policy.key = jnp.asarray(arrays["key"]), jnp.asarray(arrays["policy_key"])
     model._n_updates, model.num_timesteps = meta["updates"], meta["timesteps"]
-    return int(meta["rounds"])
+    return int(meta["rounds"]), int(meta["last_actor"])

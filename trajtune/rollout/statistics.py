@@ -21,6 +21,15 @@ def mean_interval(values: Sequence[float] | npt.NDArray[np.float64], confidence:
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
+def stratified_interval(groups: Sequence[Sequence[float]], confidence: float = 0.95, resamples: int = 2000) -> Interval:
+    """Return the interval of the mean over groups of their means, resampling within each group (task) alone."""
+    rng = np.random.default_rng(0)
+    samples = [np.asarray(group, np.float64) for group in groups]
+    means = np.mean([s[rng.integers(len(s), size=(resamples, len(s)))].mean(axis=1) for s in samples], axis=0)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
 def paired_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
     """Return the interval of the mean of a - b, episode by episode: both must come from the same episode seeds."""
     return mean_interval(np.asarray(a, np.float64) - np.asarray(b, np.float64), confidence)

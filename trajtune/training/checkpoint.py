@@ -26,11 +26,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put back what ``optimizer_tensors`` returned."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [(p, group) for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         index, name = key.split("/", 1)
-        parameter = parameters[int(index)]
-        optimizer.state[parameter][name] = tensor if name == "step" else tensor.to(parameter.device)
+        parameter, group = parameters[int(index)]
+        stays = name == "step" and not group["fused"]  # PyTorch counts steps on the CPU, but for fused updates
+        optimizer.state[parameter][name] = tensor if stays else tensor.to(parameter.device)
 
 
 @contextmanager

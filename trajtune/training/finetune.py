@@ -64,8 +64,14 @@ class Finetuned:
     metadata: dict[str, Any]
 
     def save(self, folder: Path | str) -> None:
-        """Write the delta: only what moved, with its base's digest and the prompts to act under."""
-        save_delta(Path(folder), self.policy, self.prompts, self.metadata)
+        """Write the delta: only what moved, with its base's digest and the prompts to act under.
+
+        The folder must be new or empty.
+        """
+        path = Path(folder)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path} already holds something else: choose another folder")
+        save_delta(path, self.policy, self.prompts, self.metadata)
 
     def plain(self) -> Plain:
         return self.policy.plain()
@@ -153,7 +159,7 @@ def finetune(
         )
     done = Finetuned(policy, prompts, log, {**metadata, "log": log})
     if folder is not None:
-        done.save(folder)
+        save_delta(folder, policy, prompts, done.metadata)
         clear_checkpoint(folder)
     return done
 

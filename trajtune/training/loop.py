@@ -166,5 +166,5 @@ def _diverged(step: int, metrics: dict[str, Tensor], run: dict[str, Any] | None)
     cell = " x ".join(str(run[key]) for key in ("algorithm", "tuning") if run and key in run) or "training"
     return DivergedError(
         f"{cell} diverged at step {step + 1}: {', '.join(bad)} not finite; "
-        "the last checkpoint is kept; a smaller learning rate or alpha may help"
+        "the last checkpoint, if there is one, is kept; a smaller learning rate or alpha may help"
     )

@@ -35,7 +35,7 @@ class PretrainConfig:
     """An agent with room to improve is the paper's situation (FACTS section 3)."""
     training: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=2000, learning_rate=3e-4, warmup=500, schedule="cosine", checkpoint_every=500, log_every=50
+            steps=2000, learning_rate=3e-4, warmup=200, schedule="cosine", checkpoint_every=500, log_every=50
         )
     )
 
@@ -117,19 +117,19 @@ def pretrain(
     trained = policy.plain().agent.cpu()
     if writes:
         save_prompts(folder, bank)
-        save_agent(folder, trained, {**provenance, "command": _command(dataset, config, tasks), "log": log})
+        save_agent(folder, trained, {**provenance, "command": _command(dataset, config, tasks, processes), "log": log})
         clear_checkpoint(folder)
     return SavedAgent(trained, provenance, "") if sync is not None and sync.rank else load_agent(folder)
 
 
-def _command(dataset: Dataset, config: PretrainConfig, tasks: list[int]) -> str:
+def _command(dataset: Dataset, config: PretrainConfig, tasks: list[int], processes: int) -> str:
     """Return the command line that makes this agent, but for its folder."""
     words = ["trajtune", "pretrain", "--data", dataset.path.name, "--tasks", ",".join(map(str, tasks))]
     for name in ("layers", "width", "heads", "window", "prompt", "dropout", "quality"):
         words += [f"--{name}", str(getattr(config, name))]
     for name in ("steps", "batch", "learning_rate", "precision", "seed"):
         words += [f"--{name.replace('_', '-')}", str(getattr(config.training, name))]
-    return " ".join(words)
+    return " ".join([*words, "--processes", str(processes)])
 
 
 def _finished(folder: Path, run: dict[str, Any]) -> SavedAgent:
