@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trajtune.agents.saving import tensors_digest
 from trajtune.errors import UserError
@@ -83,15 +83,3 @@ def load_checkpoint(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor
         odd = sorted(k for k in keys if saved.get(k) != wanted.get(k))
         raise UserError(f"{folder} holds an unfinished run with another {', '.join(odd)}: choose another folder")
     return tensors, step, log
-
-
-def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names start with ``prefix``, without it."""
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-@torch.no_grad()
-def load_trainable(parameters: dict[str, nn.Parameter], tensors: dict[str, Tensor]) -> None:
-    """Copy checkpointed values into the trainable parameters."""
-    for name, parameter in parameters.items():
-        parameter.copy_(tensors[name])

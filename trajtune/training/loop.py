@@ -14,18 +14,17 @@ import torch
 from torch import Tensor
 
 from trajtune.algorithms.base import Algorithm
+from trajtune.algorithms.owned import prefixed, under
 from trajtune.errors import DivergedError, UserError
 from trajtune.files import remove_leftovers
-from trajtune.policy import Policy
+from trajtune.policy import Policy, load_parameters
 from trajtune.training.checkpoint import (
     MARK,
     NAME,
     load_checkpoint,
     load_optimizer,
-    load_trainable,
     optimizer_tensors,
     save_checkpoint,
-    under,
 )
 from trajtune.training.precision import Precision, autocast, compute_dtype
 from trajtune.types import Batch
@@ -105,7 +104,7 @@ def train(
     start = 0
     if folder is not None and (saved := load_checkpoint(folder, run or {})) is not None:
         tensors, start, log = saved
-        load_trainable(moving, under("policy/", tensors))
+        load_parameters(moving, under("policy/", tensors), complete=True)
         algorithm.load_state({n: t.to(device) for n, t in under("algorithm/", tensors).items()})
         for name, each in optimizers.items():
             load_optimizer(each, under(f"optimizer/{name}/", tensors))
@@ -154,10 +153,9 @@ def clear_checkpoint(folder: Path) -> None:
 def _tensors(
     moving: dict[str, torch.nn.Parameter], algorithm: Algorithm, optimizers: dict[str, torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {f"policy/{name}": parameter for name, parameter in moving.items()}
-    tensors.update({f"algorithm/{name}": tensor for name, tensor in algorithm.state().items()})
+    tensors = prefixed("policy/", moving) | prefixed("algorithm/", algorithm.state())
     for name, optimizer in optimizers.items():
-        tensors.update({f"optimizer/{name}/{key}": t for key, t in optimizer_tensors(optimizer).items()})
+        tensors |= prefixed(f"optimizer/{name}/", optimizer_tensors(optimizer))
     return tensors
 
 
