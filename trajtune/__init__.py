@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from trajtune.data.trajectories import from_episodes
     from trajtune.errors import DivergedError, UserError
     from trajtune.rollout import evaluate, paired_interval
+    from trajtune.study.grid import Study, load_study
+    from trajtune.study.results import read_results
+    from trajtune.study.runner import run_study
     from trajtune.suites import get_suite
     from trajtune.training import FewShot, TrainConfig, few_shot, finetune, pretrain
     from trajtune.tunings.saving import load_delta
@@ -22,6 +25,7 @@ _HOMES = {
     "Dataset": "trajtune.data.store",
     "DivergedError": "trajtune.errors",
     "FewShot": "trajtune.training",
+    "Study": "trajtune.study.grid",
     "TrainConfig": "trajtune.training",
     "UserError": "trajtune.errors",
     "evaluate": "trajtune.rollout",
@@ -31,14 +35,18 @@ _HOMES = {
     "get_suite": "trajtune.suites",
     "load_agent": "trajtune.agents",
     "load_delta": "trajtune.tunings.saving",
+    "load_study": "trajtune.study.grid",
     "paired_interval": "trajtune.rollout",
     "pretrain": "trajtune.training",
+    "read_results": "trajtune.study.results",
+    "run_study": "trajtune.study.runner",
 }
 
 __all__ = [
     "Dataset",
     "DivergedError",
     "FewShot",
+    "Study",
     "TrainConfig",
     "UserError",
     "evaluate",
@@ -48,8 +56,11 @@ __all__ = [
     "get_suite",
     "load_agent",
     "load_delta",
+    "load_study",
     "paired_interval",
     "pretrain",
+    "read_results",
+    "run_study",
 ]
 
 

@@ -1,9 +1,11 @@
-"""Dataclass configs: overriding fields by name, with errors that say what there is."""
+"""Dataclass configs: made from plain values or overridden by name, with errors that say what there is."""
 
 import dataclasses
 import json
+import types
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trajtune.errors import UserError, unknown
 
@@ -43,3 +45,53 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
         except (ValueError, RecursionError):  # not JSON, an integer of thousands of digits, nested too deep
             options[name] = text
     return options
+
+
+def structured(kind: Any, value: Any, where: str) -> Any:
+    """Turn what YAML or JSON gives into a value of the annotated type ``kind``: dataclasses, tuples, mappings, paths.
+
+    Strict, but that whole numbers may stand for floats and one value for a tuple of one. ``where`` names the value in
+    errors: ``study.settings[0].trajectories``.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, where)
+    if origin is tuple:
+        values = value if isinstance(value, list) else [value]
+        return tuple(structured(inner[0], each, f"{where}[{i}]") for i, each in enumerate(values))
+    if origin is Mapping:
+        return {name: structured(inner[1], each, f"{where}.{name}") for name, each in _named(value, where).items()}
+    if origin is Literal:
+        if value not in inner:
+            raise unknown(f"{where}", value, inner)
+        return value
+    if origin in (Union, types.UnionType):  # of something and None
+        return None if value is None else structured(next(k for k in inner if k is not type(None)), value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if type(value) is not kind:
+        raise UserError(f"{where} must be of type {kind.__name__}, got {value!r}"[:200])
+    return value
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:
+    known, types_of = {f.name: f for f in dataclasses.fields(kind)}, get_type_hints(kind)
+    found = {}
+    for name, each in _named(value, where).items():
+        if name not in known:
+            raise unknown(f"name in {where}", name, known)
+        found[name] = structured(types_of[name], each, f"{where}.{name}")
+    for name, f in known.items():
+        if name not in found and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{where} needs {name}")
+    return kind(**found)
+
+
+def _named(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{where} must be a mapping of names to values, got {value!r}"[:200])
+    return value

@@ -107,7 +107,7 @@ def _one_task(job: tuple[DemoConfig, int]) -> dict[str, Any]:
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over tasks, and intervals of the paired normalised differences, resampled within each task."""
-    from trajtune.rollout.statistics import stratified_interval
+    from trajtune.statistics import stratified_interval
 
     def normalised(name: str) -> Any:
         """[tasks, episodes]"""

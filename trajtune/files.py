@@ -73,7 +73,12 @@ def disk_error(path: Path, error: OSError) -> UserError:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, sorted by nothing: the order of the keys is the author's."""
-    write_atomically(path, lambda p: _write_text(p, json.dumps(value, indent=2) + "\n"))
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text: old or new, never half."""
+    write_atomically(path, lambda p: _write_text(p, text))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from trajtune.types import Batch, Window
 
 ROOT = Path(__file__).resolve().parents[2]
 
-COMMANDS = ("suites", "collect", "pretrain", "finetune", "evaluate", "merge", "inspect", "demo")
+COMMANDS = ("suites", "collect", "pretrain", "finetune", "evaluate", "study", "report", "merge", "inspect", "demo")
 
 Capture = pytest.CaptureFixture[str]
 

@@ -77,6 +77,8 @@ def _parse(argv: list[str]) -> Any:
     from trajtune.cli.inspect import Inspect
     from trajtune.cli.merge import Merge
     from trajtune.cli.pretrain import Pretrain
+    from trajtune.cli.report import Report
+    from trajtune.cli.study import Study
     from trajtune.cli.suites import Suites
 
     commands = {
@@ -85,6 +87,8 @@ def _parse(argv: list[str]) -> Any:
         "pretrain": Pretrain,
         "finetune": Finetune,
         "evaluate": Evaluate,
+        "study": Study,
+        "report": Report,
         "merge": Merge,
         "inspect": Inspect,
         "demo": Demo,

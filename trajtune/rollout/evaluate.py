@@ -13,7 +13,7 @@ from trajtune.data.trajectories import Array
 from trajtune.errors import UserError
 from trajtune.policy import Plain
 from trajtune.rollout.acting import Actor
-from trajtune.rollout.statistics import Interval, mean_interval
+from trajtune.statistics import Interval, mean_interval
 from trajtune.suites import Env, Suite, get_suite
 from trajtune.training.finetune import Finetuned
 from trajtune.training.precision import Precision, compute_dtype

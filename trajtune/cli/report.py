@@ -1,0 +1,67 @@
+"""trajtune report"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+from trajtune.cli.output import Output, interval, number
+from trajtune.study.results import ZERO_SHOT
+
+if TYPE_CHECKING:
+    from trajtune.report import Comparison
+
+
+@dataclass
+class Report:
+    """Show what a study has found so far: every cell beside zero-shot, over the same episodes."""
+
+    folder: Positional[Path]
+    """Folder of the results."""
+    markdown: Path | None = None
+    """Also write the tables there."""
+    json: bool = False
+
+    def run(self, out: Output) -> None:
+        from trajtune.files import write_text
+        from trajtune.report import to_markdown
+
+        comparisons = load_comparisons(self.folder)
+        show(comparisons, out)
+        if self.markdown is not None:
+            write_text(self.markdown, to_markdown(comparisons))
+        out.result({"comparisons": [asdict(each) for each in comparisons]})
+
+
+def load_comparisons(folder: Path) -> "list[Comparison]":
+    """Read the results of a study and compare its cells."""
+    from trajtune.report import summarise
+    from trajtune.study.results import read_results
+
+    return summarise(read_results(folder))
+
+
+def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
+    """Print one table a suite and setting."""
+    for c in comparisons:
+        reward = "" if c.reward == "dense" else f", {c.reward} reward"
+        rows = []
+        for cell in ([c.zero_shot] if c.zero_shot else []) + list(c.cells):
+            name = f"{cell.algorithm} ({cell.label})" if cell.label else cell.algorithm
+            gain = (
+                ["", "", ""]
+                if cell.algorithm == ZERO_SHOT
+                else [
+                    number(cell.gain, 3),
+                    "-" if cell.interval is None else interval(cell.interval, 3),
+                    cell.verdict,
+                ]
+            )
+            runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
+            scores = [number(cell.mean_return), number(cell.normalised, 3), *gain, number(cell.finetune_seconds)]
+            rows.append([name, cell.tuning, runs, *scores])
+        columns = ["algorithm", "tuning", "runs", "return", "normalised", "minus zero-shot", "95% interval", "", "s"]
+        title = f"{c.suite}, {c.trajectories} {c.quality} trajectories{reward}: {', '.join(c.tasks)}"
+        out.table(columns, rows, title, left=2)

@@ -1,0 +1,36 @@
+"""trajtune study"""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from trajtune.cli.output import Output
+
+
+@dataclass
+class Study:
+    """Run the cells that a YAML file declares and show the table. The same command continues where it was stopped."""
+
+    file: Positional[Path]
+    """The study, such as studies/evidence.yaml; paths in it are relative to the working directory."""
+    out: Path
+    """Folder of the results: one small file a cell and task."""
+    workers: int = 0
+    """Processes of one thread each; 0 is one a core. The results do not depend on it."""
+    json: bool = False
+
+    def run(self, out: Output) -> None:
+        from trajtune.cli.report import load_comparisons, show
+        from trajtune.errors import UserError
+        from trajtune.study.grid import load_study
+        from trajtune.study.runner import run_study
+
+        if self.workers < 0:
+            raise UserError(f"workers must be at least 1, or 0 for one a core, got {self.workers}")
+        run_study(load_study(self.file), self.out, self.workers or os.cpu_count() or 1, out.progress)
+        out.close()
+        comparisons = load_comparisons(self.out)
+        show(comparisons, out)
+        out.result({"out": str(self.out), "comparisons": [asdict(each) for each in comparisons]})
