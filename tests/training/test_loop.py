@@ -260,8 +260,8 @@ class TestCheckpoints:
     @pytest.mark.parametrize(
         ("arguments", "names"),
         [
-            ({"algorithm": "sft"}, "another algorithm:"),
-            ({"tuning": "full"}, "another tuning:"),
+            ({"algorithm": "sft"}, "another algorithm, algorithm_options:"),
+            ({"tuning": "full"}, "another training, tuning, tuning_options:"),
             ({"config": replace(CONFIG, seed=1)}, "another seed, training:"),
             ({"config": replace(CONFIG, learning_rate=0.1)}, "another training:"),
             ({"algorithm_options": {"alpha": 0.5}}, "another algorithm_options:"),
@@ -400,7 +400,7 @@ class TestDeltas:
     def test_finished_folder_of_another_run(
         self, point_agent: SavedAgent, point_few: FewShot, saved: dict[str, Path]
     ) -> None:
-        with pytest.raises(UserError, match="already holds a delta with another algorithm, training: choose another"):
+        with pytest.raises(UserError, match="already holds a delta with another algorithm, algorithm_options, training: choose another"):
             finetune(point_agent, point_few, "qp-sft", "full", CONFIG, folder=saved["full"])
 
     @pytest.mark.parametrize(

@@ -33,19 +33,28 @@ ALGORITHMS: dict[str, Entry] = {
 }
 
 
-def make_algorithm(name: str, options: Mapping[str, Any] | None = None) -> Algorithm:
-    """Build an algorithm; ``options`` override the fields of its configs."""
+def _configs(name: str, options: Mapping[str, Any] | None) -> list[Any]:
+    """Return an algorithm's configs with some fields overridden."""
     if name not in ALGORITHMS:
         raise unknown("algorithm", name, ALGORITHMS)
-    entry, options = ALGORITHMS[name], dict(options or {})
-    owner = f"algorithm {name}"
-    fields = {config: [f.name for f in dataclasses.fields(config)] for config in entry.configs}
+    options, owner = dict(options or {}), f"algorithm {name}"
+    fields = {config: [f.name for f in dataclasses.fields(config)] for config in ALGORITHMS[name].configs}
     known = [field for names in fields.values() for field in names]
     for option in options:
         if option not in known:
             raise unknown(f"option of {owner}", option, known) if known else UserError(f"{owner} has no options")
-    parts = [override(c(), {k: v for k, v in options.items() if k in names}, owner) for c, names in fields.items()]
-    return entry.build(*parts)
+    return [override(c(), {k: v for k, v in options.items() if k in names}, owner) for c, names in fields.items()]
 
 
-__all__ = ["ALGORITHMS", "Algorithm", "Entry", "Shape", "make_algorithm"]
+def make_algorithm(name: str, options: Mapping[str, Any] | None = None) -> Algorithm:
+    """Build an algorithm; ``options`` override the fields of its configs."""
+    configs = _configs(name, options)
+    return ALGORITHMS[name].build(*configs)
+
+
+def resolve_algorithm(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all options of an algorithm, those not given at their defaults: what is saved with a run."""
+    return {field: value for config in _configs(name, options) for field, value in dataclasses.asdict(config).items()}
+
+
+__all__ = ["ALGORITHMS", "Algorithm", "Entry", "Shape", "make_algorithm", "resolve_algorithm"]

@@ -7,12 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from trajtune.algorithms import resolve_algorithm
 from trajtune.errors import DivergedError, UserError
 from trajtune.files import remove_leftovers, write_json
 from trajtune.processes import worker_pool
 from trajtune.study.grid import UNTUNED, Cell, Study
 from trajtune.study.results import STUDY, Result, read_result, same_run, write_result
 from trajtune.suites import get_suite
+from trajtune.training import TrainConfig
+from trajtune.training.finetune import resolve_training
+from trajtune.tunings import resolve_tuning
 
 
 @dataclass(frozen=True)
@@ -62,18 +66,23 @@ def _jobs(study: Study, folder: Path) -> Iterator[_Job]:
 
 
 def _options(study: Study, cell: Cell) -> dict[str, Any]:
-    """What decides a cell's numbers beside its name, its agent and its data."""
-    evaluation = {"episodes": study.episodes}
+    """What decides a cell's numbers beside its name, its agent and its data; all defaults are written out."""
+    evaluation = {"episodes": study.episodes, "precision": study.training.precision}
     if cell.tuning == UNTUNED:
         return evaluation
     method = cell.method
-    options = {"std": method.std, "options": method.options, "tuning_options": method.tuning_options}
-    return {**evaluation, **options, "training": asdict(_training(study, cell))}
+    return {
+        **evaluation,
+        "std": method.std,
+        "options": resolve_algorithm(cell.algorithm, method.options),
+        "tuning_options": resolve_tuning(cell.tuning, method.tuning_options),
+        "training": asdict(_training(study, cell)),
+    }
 
 
-def _training(study: Study, cell: Cell) -> Any:
+def _training(study: Study, cell: Cell) -> TrainConfig:
     rate = study.training.learning_rate if cell.method.learning_rate is None else cell.method.learning_rate
-    return replace(study.training, seed=cell.seed, learning_rate=rate)
+    return resolve_training(replace(study.training, seed=cell.seed, learning_rate=rate), cell.tuning)
 
 
 def _digests(agent: Path, data: Path) -> dict[str, str]:

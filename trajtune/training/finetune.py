@@ -1,7 +1,7 @@
 """Finetune an agent on a few recorded trajectories of one task."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from trajtune.agents import SavedAgent
-from trajtune.algorithms import Shape, make_algorithm
+from trajtune.algorithms import Shape, make_algorithm, resolve_algorithm
 from trajtune.data import REWARDS, Dataset, TaskPrompts, Trajectories, make_prompts
 from trajtune.errors import UserError, unknown
 from trajtune.policy import Plain, Policy
 from trajtune.training.checkpoint import claimed
 from trajtune.training.loop import Log, TrainConfig, clear_checkpoint, train
-from trajtune.tunings import STD, make_policy
+from trajtune.tunings import STD, TUNINGS, make_policy, resolve_tuning
 from trajtune.tunings.saving import META, load_delta, read_delta_metadata, save_delta
 from trajtune.types import Batch
 
@@ -115,17 +115,16 @@ def finetune(
 
     ``on_step(step, policy, metrics)`` is called after every step; the policy may be evaluated there.
     """
-    config = config or TrainConfig()
     _check(base, data)
-    size = base.agent.config
+    size, config = base.agent.config, resolve_training(config or TrainConfig(), tuning)
     metadata = {
         "base": base.digest,
         "suite": data.suite,
         "task": data.task,
         "algorithm": algorithm,
-        "algorithm_options": dict(algorithm_options or {}),
+        "algorithm_options": resolve_algorithm(algorithm, algorithm_options),
         "tuning": tuning,
-        "tuning_options": dict(tuning_options or {}),
+        "tuning_options": resolve_tuning(tuning, tuning_options),
         "std": std,
         "seed": config.seed,
         "training": asdict(config),
@@ -162,6 +161,13 @@ def finetune(
         save_delta(folder, policy, prompts, done.metadata)
         clear_checkpoint(folder)
     return done
+
+
+def resolve_training(config: TrainConfig, tuning: str) -> TrainConfig:
+    """Return the config with the tuning's own learning rate where none was chosen."""
+    if config.learning_rate is not None or tuning not in TUNINGS:
+        return config
+    return replace(config, learning_rate=TUNINGS[tuning].policy.learning_rate)
 
 
 def _check(base: SavedAgent, data: FewShot) -> None:

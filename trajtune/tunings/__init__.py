@@ -1,5 +1,6 @@
 """Which parameters move. A tuning is one module here and one line in the registry."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +33,13 @@ TUNINGS: dict[str, Tuning] = {
 }
 
 
+def _config(name: str, options: Mapping[str, Any] | None) -> Any:
+    """Return a tuning's config with some fields overridden."""
+    if name not in TUNINGS:
+        raise unknown("tuning", name, TUNINGS)
+    return override(TUNINGS[name].config(), options or {}, f"tuning {name}")
+
+
 def make_policy(
     name: str,
     agent: PromptDT,
@@ -42,11 +50,13 @@ def make_policy(
     seed: int = 0,
 ) -> Policy:
     """Put an agent under a tuning. ``prompt`` [1, P] is one of the task's; ``options`` override the config."""
-    if name not in TUNINGS:
-        raise unknown("tuning", name, TUNINGS)
-    tuning = TUNINGS[name]
-    config = override(tuning.config(), options or {}, f"tuning {name}")
-    return tuning.policy(agent, prompt, config, std, seed)  # type: ignore[call-arg, arg-type]
+    config = _config(name, options)
+    return TUNINGS[name].policy(agent, prompt, config, std, seed)  # type: ignore[call-arg, arg-type]
 
 
-__all__ = ["STD", "TUNINGS", "Plain", "Policy", "Tuning", "make_policy"]
+def resolve_tuning(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return all options of a tuning, those not given at their defaults: what is saved with a run."""
+    return dataclasses.asdict(_config(name, options))
+
+
+__all__ = ["STD", "TUNINGS", "Plain", "Policy", "Tuning", "make_policy", "resolve_tuning"]
