@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trajtune.agents import SavedAgent
 from trajtune.agents.saving import digest
 from trajtune.algorithms import ALGORITHMS, Algorithm, Shape, make_algorithm
+from trajtune.algorithms.owned import TwinCritics
 from trajtune.data import Dataset, Trajectories
 from trajtune.policy import Policy
 from trajtune.training import FewShot, TrainConfig, few_shot, finetune
@@ -66,7 +67,7 @@ def modules_of(owner: object) -> dict[str, nn.Module]:
     for name, value in vars(owner).items():
         if isinstance(value, nn.Module):
             found[name] = value
-        elif isinstance(value, Algorithm):
+        elif isinstance(value, Algorithm | TwinCritics):
             found.update({f"{name}.{n}": m for n, m in modules_of(value).items()})
     return found
 
@@ -105,7 +106,7 @@ def test_loss_is_finite_and_reaches_only_its_own(
     point_agent: SavedAgent, few: FewShot, algorithm: str, tuning: str
 ) -> None:
     policy, algo, batch = cell(point_agent, few, algorithm, tuning)
-    metrics = algo.update_critic(policy, batch)
+    metrics = algo.update_critic(policy, batch, means(policy, batch))
     assert [name for name, p in policy.named_parameters() if p.grad is not None] == []  # critics do not train policies
     for network in modules_of(algo).values():
         network.zero_grad(set_to_none=True)
@@ -186,8 +187,9 @@ def test_bfloat16_reaches_what_float32_reaches(
     for dtype in (torch.float32, torch.bfloat16):
         policy, algo, batch = cell(point_agent, few, algorithm, tuning)
         with autocast(dtype, torch.device("cpu")):
-            algo.update_critic(policy, batch)
-            loss, _ = algo.loss(policy, batch, policy(batch))
+            mean = policy(batch)
+            algo.update_critic(policy, batch, mean.detach())
+            loss, _ = algo.loss(policy, batch, mean)
         assert loss.dtype == torch.float32
         loss.backward()
         reached.append({n for n, p in policy.trainable().items() if p.grad is not None and p.grad.any()})
@@ -274,7 +276,7 @@ def test_padding_never_changes_a_loss(point_agent: SavedAgent, few: FewShot, alg
         if garbage is not None:
             batch = with_garbage(batch, batch.window.mask, garbage)
             assert float(batch.window.actions.abs().max()) == abs(garbage)
-        metrics = algo.update_critic(policy, batch)
+        metrics = algo.update_critic(policy, batch, means(policy, batch))
         loss, more = algo.loss(policy, batch, policy(batch))
         loss.backward()
         gradients = {n: p.grad for n, p in policy.trainable().items() if p.grad is not None}

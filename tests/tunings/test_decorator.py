@@ -144,8 +144,9 @@ class TestBase:
         algorithm = make_algorithm("qp-sft")
         algorithm.setup(policy, point_few.trajectories, 0)
         seen = self.calls(policy)
-        algorithm.update_critic(policy, batch)
-        algorithm.loss(policy, batch, policy(batch))[0].backward()
+        mean = policy(batch)
+        algorithm.update_critic(policy, batch, mean.detach())
+        algorithm.loss(policy, batch, mean)[0].backward()
         assert len(seen) == 1
 
     def test_neither_learns_nor_drops_out(self, point_agent: SavedAgent, point_few: FewShot) -> None:

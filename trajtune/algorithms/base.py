@@ -37,8 +37,11 @@ class Algorithm(ABC):
         """Draw the kind of batch this algorithm wants."""
         return draw_batch(data, rng, shape.batch, shape.window, shape.prompt)
 
-    def update_critic(self, policy: Policy, batch: Batch) -> Metrics:
-        """Update what the algorithm owns; called before the loss of the same step."""
+    def update_critic(self, policy: Policy, batch: Batch, mean: Tensor) -> Metrics:
+        """Update what the algorithm owns; called before the loss of the same step.
+
+        ``mean`` [B, K, A] is ``policy(batch)`` without its graph: critics do not train policies.
+        """
         return {}
 
     @abstractmethod

@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajtune.agents import Critic, initialise_critic
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached
-from trajtune.algorithms.losses import cql_loss, masked_mean, td_target
-from trajtune.algorithms.owned import descend, follow, learning, prefixed, transitions, under
+from trajtune.algorithms.losses import cql_loss, masked_mean
+from trajtune.algorithms.owned import TwinCritics, descend, learning, transitions
 from trajtune.data import Trajectories, draw_batch
 from trajtune.errors import UserError
 from trajtune.policy import Policy
@@ -26,8 +25,11 @@ class CQLConfig:
     """Weight of the conservative term (11)."""
     anchor_data: bool = False
     """Raise the values of the data's actions, as Kumar et al. (2020) do, instead of the current policy's as (11)."""
-    random_actions: int = 4
-    """Actions of the random policy mu (uniform in [-1, 1]) a step, for the first expectation in (11)."""
+    random_actions: int = 1
+    """Actions of the random policy mu (uniform in [-1, 1]) a step, for the first expectation in (11).
+
+    One is an unbiased estimate: drawn anew every step, and averaged over the batch. More cost a critic's pass each.
+    """
     gamma: float = 0.99
     tau: float = 0.005
     """Step of the target critics' moving average."""
@@ -49,19 +51,14 @@ class RandomActions(Batch):
 class CQL(Algorithm):
     """Learn Q conservatively and act to maximise it. Nothing else holds the policy."""
 
-    critic: Critic
-    target_critic: Critic
-    optimizer: torch.optim.AdamW
+    twins: TwinCritics
 
     def __init__(self, config: CQLConfig) -> None:
         self.config = config
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         inputs = data.observations.shape[1] + data.actions.shape[1]
-        device = policy.observation_mean.device
-        self.critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
-        self.target_critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.critic.parameters(), self.config.critic_learning_rate)
+        self.twins = TwinCritics(inputs, seed, policy.observation_mean.device, self.config.critic_learning_rate)
 
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> RandomActions:
         batch = draw_batch(data, rng, shape.batch, shape.window, shape.prompt)
@@ -69,21 +66,18 @@ class CQL(Algorithm):
         random = rng.uniform(-1.0, 1.0, (rows, steps, self.config.random_actions, dim)).astype(np.float32)
         return RandomActions(batch.prompt, batch.window, torch.from_numpy(random))
 
-    def update_critic(self, policy: Policy, batch: Batch) -> Metrics:
+    def update_critic(self, policy: Policy, batch: Batch, mean: Tensor) -> Metrics:
         """Equations 10 and 11. The policy's actions are its means, as in (12) and when it acts."""
         assert isinstance(batch, RandomActions)
-        w, c = batch.window, self.config
+        w, c, critic = batch.window, self.config, self.twins.critic
         states, valid = policy.normalise(w.observations), transitions(w)
-        with torch.no_grad():
-            actions = policy(batch)
-            next_values = self.target_critic(states.roll(-1, dims=1), actions.roll(-1, dims=1))
-            target = td_target(w.rewards, w.terminals, next_values, c.gamma)
-        with learning(self.critic):
-            values, chosen = self.critic(states, w.actions), self.critic(states, actions)
-            random = self.critic(states.unsqueeze(2).expand(-1, -1, c.random_actions, -1), batch.random)
-            anchor = values if c.anchor_data else chosen
+        target = self.twins.target(states, mean, w, c.gamma)
+        with learning(critic):
+            values = critic(states, w.actions)
+            random = critic(states.unsqueeze(2).expand(-1, -1, c.random_actions, -1), batch.random)
+            anchor = values if c.anchor_data else critic(states, mean)
             loss = cql_loss(values, target, random, anchor, c.alpha, valid)
-            norm = descend(self.optimizer, loss, c.critic_grad_clip)
+            norm = descend(self.twins.optimizer, loss, c.critic_grad_clip)
         return detached(
             critic_loss=loss,
             critic_grad_norm=norm,
@@ -93,22 +87,18 @@ class CQL(Algorithm):
 
     def loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Tensor, Metrics]:
         """Equation 12, without gradient into the critics."""
-        values = self.critic(policy.normalise(batch.window.observations), mean, which=FIRST)[0]
+        values = self.twins.critic(policy.normalise(batch.window.observations), mean, which=FIRST)[0]
         q = masked_mean(values, batch.window.mask)
         return -q, detached(q_policy=q)
 
     def after_step(self, policy: Policy, step: int) -> None:
-        follow(dict(self.target_critic.named_parameters()), dict(self.critic.named_parameters()), self.config.tau)
+        self.twins.follow(self.config.tau)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"critic": self.optimizer}
+        return {"critic": self.twins.optimizer}
 
     def state(self) -> dict[str, Tensor]:
-        return {
-            **prefixed("critic.", self.critic.state_dict()),
-            **prefixed("target_critic.", self.target_critic.state_dict()),
-        }
+        return self.twins.state()
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        self.critic.load_state_dict(under("critic.", state))
-        self.target_critic.load_state_dict(under("target_critic.", state))
+        self.twins.load_state(state)

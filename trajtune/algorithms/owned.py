@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trajtune.agents import initialise_critic
+from trajtune.algorithms.losses import td_target
 from trajtune.types import Window
 
 
@@ -27,6 +29,32 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tens
     norm = torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], clip)
     optimizer.step()
     return norm
+
+
+class TwinCritics:
+    """Two Q networks as one batch, their moving averages, and the optimiser of the former."""
+
+    def __init__(self, inputs: int, seed: int, device: torch.device, learning_rate: float) -> None:
+        self.critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
+        self.target_critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.critic.parameters(), learning_rate, fused=True)
+
+    @torch.no_grad()
+    def target(self, states: Tensor, actions: Tensor, window: Window, gamma: float) -> Tensor:
+        """Equation 16 for every step [B, K]: what follows is the next of ``states`` and ``actions``, [B, K, *]."""
+        following = self.target_critic(states.roll(-1, dims=1), actions.roll(-1, dims=1))
+        return td_target(window.rewards, window.terminals, following, gamma)
+
+    def follow(self, tau: float) -> None:
+        follow(dict(self.target_critic.named_parameters()), dict(self.critic.named_parameters()), tau)
+
+    def state(self) -> dict[str, Tensor]:
+        critic, target = self.critic.state_dict(), self.target_critic.state_dict()
+        return {**prefixed("critic.", critic), **prefixed("target_critic.", target)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.critic.load_state_dict(under("critic.", state))
+        self.target_critic.load_state_dict(under("target_critic.", state))
 
 
 def transitions(window: Window) -> Tensor:

@@ -56,7 +56,7 @@ class PPO(Algorithm):
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         device = policy.observation_mean.device
         self.critic = initialise_critic(data.observations.shape[1], 1, seed).to(device).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.critic.parameters(), self.config.critic_learning_rate)
+        self.optimizer = torch.optim.AdamW(self.critic.parameters(), self.config.critic_learning_rate, fused=True)
         self._states = policy.normalise(torch.from_numpy(data.observations).to(device))
         self._rewards = torch.from_numpy(data.rewards).to(device)
         self._rows, valid = (t.to(device) for t in grid(data))
@@ -78,7 +78,7 @@ class PPO(Algorithm):
         self.targets[self._rows[known]] += found
         self.advantages[self._rows[known]] = scaled if c.normalise_advantages else found
 
-    def update_critic(self, policy: Policy, batch: Batch) -> Metrics:
+    def update_critic(self, policy: Policy, batch: Batch, mean: Tensor) -> Metrics:
         w = batch.window
         with learning(self.critic):
             values = self.critic(policy.normalise(w.observations))[0]

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajtune.agents import Critic, initialise_critic
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached
-from trajtune.algorithms.losses import masked_mean, q_term, td_loss, td_target
-from trajtune.algorithms.owned import descend, follow, learning, prefixed, transitions, under
+from trajtune.algorithms.losses import masked_mean, q_term, td_loss
+from trajtune.algorithms.owned import TwinCritics, descend, follow, learning, prefixed, transitions, under
 from trajtune.data import Trajectories
 from trajtune.errors import UserError
 from trajtune.policy import Policy
@@ -44,9 +43,7 @@ class QPConfig:
 class QGuided(Algorithm):
     """Any base algorithm with a Q term. The critics learn by double Q-learning from the target policy's actions."""
 
-    critic: Critic
-    target_critic: Critic
-    optimizer: torch.optim.AdamW
+    twins: TwinCritics
     target_policy: dict[str, Tensor]
 
     def __init__(self, base: Algorithm, config: QPConfig) -> None:
@@ -55,32 +52,28 @@ class QGuided(Algorithm):
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         self.base.setup(policy, data, seed)
         inputs = data.observations.shape[1] + data.actions.shape[1]
-        device = policy.observation_mean.device
-        self.critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
-        self.target_critic = initialise_critic(inputs, 2, seed).to(device).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.critic.parameters(), self.config.critic_learning_rate)
+        self.twins = TwinCritics(inputs, seed, policy.observation_mean.device, self.config.critic_learning_rate)
         self.target_policy = policy.snapshot()
 
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> Batch:
         return self.base.draw(data, rng, shape)
 
-    def update_critic(self, policy: Policy, batch: Batch) -> Metrics:
+    def update_critic(self, policy: Policy, batch: Batch, mean: Tensor) -> Metrics:
         """Equations 15 and 16. The transition at step m of a window is (s_m, a_m, r_m, s_m+1) within it.
 
         The target policy's action at s_m+1 is its prediction there, from one forward pass over the window. The last
         step of a window counts only where it is terminal: nothing then needs to be known of what follows.
         """
-        base = self.base.update_critic(policy, batch)
+        base = self.base.update_critic(policy, batch, mean)
         w, c = batch.window, self.config
         states, valid = policy.normalise(w.observations), transitions(w)
         with torch.no_grad():
-            next_actions = policy.mean_with(self.target_policy, batch).roll(-1, dims=1)
-            next_values = self.target_critic(states.roll(-1, dims=1), next_actions)
-            target = td_target(w.rewards, w.terminals, next_values, c.gamma)
-        with learning(self.critic):
-            values = self.critic(states, w.actions)
+            actions = policy.mean_with(self.target_policy, batch)
+        target = self.twins.target(states, actions, w, c.gamma)
+        with learning(self.twins.critic):
+            values = self.twins.critic(states, w.actions)
             loss = td_loss(values, target, valid)
-            norm = descend(self.optimizer, loss, c.critic_grad_clip)
+            norm = descend(self.twins.optimizer, loss, c.critic_grad_clip)
         return {**base, **detached(td=loss, critic_grad_norm=norm, q_data=masked_mean(values[0], valid))}
 
     def loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Tensor, Metrics]:
@@ -90,11 +83,11 @@ class QGuided(Algorithm):
         """
         base, metrics = self.base.loss(policy, batch, mean)
         states, mask = policy.normalise(batch.window.observations), batch.window.mask
-        guide = self.critic(states, mean, which=FIRST)[0]
+        guide = self.twins.critic(states, mean, which=FIRST)[0]
         other = None
         if self.config.normalise_q:
             with torch.no_grad():
-                other = self.critic(states, mean, which=SECOND)[0]
+                other = self.twins.critic(states, mean, which=SECOND)[0]
         q = q_term(guide, other, mask)
         loss = base - self.config.alpha * q
         return loss, {**metrics, **detached(q_term=q, q_policy=masked_mean(guide, mask))}
@@ -102,21 +95,19 @@ class QGuided(Algorithm):
     def after_step(self, policy: Policy, step: int) -> None:
         self.base.after_step(policy, step)
         follow(self.target_policy, policy.trainable(), self.config.tau)
-        follow(dict(self.target_critic.named_parameters()), dict(self.critic.named_parameters()), self.config.tau)
+        self.twins.follow(self.config.tau)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {**{f"base.{n}": o for n, o in self.base.optimizers().items()}, "critic": self.optimizer}
+        return {**{f"base.{n}": o for n, o in self.base.optimizers().items()}, "critic": self.twins.optimizer}
 
     def state(self) -> dict[str, Tensor]:
         return {
             **prefixed("base.", self.base.state()),
-            **prefixed("critic.", self.critic.state_dict()),
-            **prefixed("target_critic.", self.target_critic.state_dict()),
+            **self.twins.state(),
             **prefixed("target_policy.", self.target_policy),
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         self.base.load_state(under("base.", state))
-        self.critic.load_state_dict(under("critic.", state))
-        self.target_critic.load_state_dict(under("target_critic.", state))
+        self.twins.load_state(state)
         self.target_policy = under("target_policy.", state)

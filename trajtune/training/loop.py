@@ -115,8 +115,8 @@ def train(
             torch.manual_seed(hash((config.seed, step, rank)) % 2**63)  # dropout is all that draws from it
             batch = draw(np.random.default_rng([config.seed, step, rank])).to(device)
             with autocast(dtype, device):
-                metrics = algorithm.update_critic(policy, batch)
                 mean = policy(batch)
+                metrics = algorithm.update_critic(policy, batch, mean.detach())
                 loss, more = algorithm.loss(policy, batch, mean)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
