@@ -400,7 +400,7 @@ class TestDeltas:
     def test_finished_folder_of_another_run(
         self, point_agent: SavedAgent, point_few: FewShot, saved: dict[str, Path]
     ) -> None:
-        with pytest.raises(UserError, match="already holds a delta with another algorithm, algorithm_options, training: choose another"):
+        with pytest.raises(UserError, match="another algorithm, algorithm_options, training: choose another"):
             finetune(point_agent, point_few, "qp-sft", "full", CONFIG, folder=saved["full"])
 
     @pytest.mark.parametrize(
