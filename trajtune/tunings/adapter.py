@@ -54,6 +54,9 @@ class AdapterPolicy(Policy):
                 self.peft = peft.get_peft_model(copy.deepcopy(agent).requires_grad_(False), peft_config)
         except (TypeError, ValueError) as error:
             raise UserError(f"PEFT method {config.method} does not take these options: {error}") from None
+        for module in self.peft.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):  # PEFT's cast to float32, which autocast would undo
+                module.cast_input_dtype_enabled = False
         self.eval()
 
     @property
