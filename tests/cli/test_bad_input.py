@@ -189,6 +189,7 @@ def test_collect_without_a_script(refuse: Refuse, tmp_path: Path) -> None:
         (["--learning-rate", "-1"], "learning_rate"),
         (["--learning-rate", "nan"], "learning_rate"),
         (["--learning-rate", "inf"], "learning_rate"),
+        (["--std", "0"], "std must be a positive number"),
         (["--tasks", "16"], "suite point has no task 16"),
         (["--quality", "nonsense"], "unknown quality 'nonsense': choose one of expert, medium"),
         (["--width", "15", "--heads", "2"], "width (15) must be a multiple of its heads (2)"),

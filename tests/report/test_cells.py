@@ -71,7 +71,10 @@ def test_markdown_and_command_line(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "study.json").write_text('{"methods": [{"algorithms": ["sft"], "tunings": ["full"], "label": ""}]}')
     for each in (*ZERO, result("sft", 1, (-30.0, -10.0)), result("sft", 2, (5.0, 7.0))):
         write_result(tmp_path / f"point/medium-5-dense/{each.algorithm}/seed-0/task-{each.task}.json", each)
-    assert main(["report", str(tmp_path), "--markdown", str(tmp_path / "table.md")]) == 0
+    picture = tmp_path / "cells.png"
+    arguments = ["report", str(tmp_path), "--markdown", str(tmp_path / "table.md"), "--figure", str(picture)]
+    assert main(arguments) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert "better" in capsys.readouterr().out
     text = (tmp_path / "table.md").read_text()
     assert "Tasks: task 1, task 2. Zero-shot: 0.500 (-22.5)." in text

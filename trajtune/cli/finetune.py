@@ -33,6 +33,8 @@ class Finetune:
     batch: int = 64
     learning_rate: float | None = None
     """The default is the tuning's own."""
+    std: float = 0.2
+    """Deviation of the action distribution, which log-probabilities are of; SFT and CQL do not use it."""
     set: UseAppendAction[list[str]] = field(default_factory=list)
     """Options of the algorithm, such as alpha=0.5."""
     set_tuning: UseAppendAction[list[str]] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Finetune:
             training,
             algorithm_options=parse_options(self.set),
             tuning_options=parse_options(self.set_tuning),
+            std=self.std,
             folder=self.out,
             device=pick_device(self.device),
             on_step=on_step,

@@ -22,16 +22,20 @@ class Report:
     """Folder of the results."""
     markdown: Path | None = None
     """Also write the tables there."""
+    figure: Path | None = None
+    """Also draw every cell's gain over zero-shot there, as PNG."""
     json: bool = False
 
     def run(self, out: Output) -> None:
         from trajtune.files import write_text
-        from trajtune.report import to_markdown
+        from trajtune.report import draw, to_markdown
 
         comparisons = load_comparisons(self.folder)
         show(comparisons, out)
         if self.markdown is not None:
             write_text(self.markdown, to_markdown(comparisons))
+        if self.figure is not None:
+            draw(comparisons, self.figure)
         out.result({"comparisons": [asdict(each) for each in comparisons]})
 
 
@@ -45,11 +49,11 @@ def load_comparisons(folder: Path) -> "list[Comparison]":
 
 def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
     """Print one table a suite and setting."""
+    from trajtune.report.markdown import cell_name, title
+
     for c in comparisons:
-        reward = "" if c.reward == "dense" else f", {c.reward} reward"
         rows = []
         for cell in ([c.zero_shot] if c.zero_shot else []) + list(c.cells):
-            name = f"{cell.algorithm} ({cell.label})" if cell.label else cell.algorithm
             gain = (
                 ["", "", ""]
                 if cell.algorithm == ZERO_SHOT
@@ -61,7 +65,6 @@ def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
             )
             runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
             scores = [number(cell.mean_return), number(cell.normalised, 3), *gain, number(cell.finetune_seconds)]
-            rows.append([name, cell.tuning, runs, *scores])
+            rows.append([cell_name((cell.algorithm, cell.label)), cell.tuning, runs, *scores])
         columns = ["algorithm", "tuning", "runs", "return", "normalised", "minus zero-shot", "95% interval", "", "s"]
-        title = f"{c.suite}, {c.trajectories} {c.quality} trajectories{reward}: {', '.join(c.tasks)}"
-        out.table(columns, rows, title, left=2)
+        out.table(columns, rows, f"{title(c)}: {', '.join(c.tasks)}", left=2)

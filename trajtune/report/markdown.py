@@ -13,15 +13,14 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
 
 
 def _section(c: Comparison) -> list[str]:
-    reward = "" if c.reward == "dense" else f", {c.reward} reward"
-    lines = [f"## {c.suite}, {c.trajectories} {c.quality} trajectories{reward}", ""]
+    lines = [f"## {title(c)}", ""]
     lines.append(f"Tasks: {', '.join(c.tasks)}.")
     if c.zero_shot is not None:
         lines[-1] += f" Zero-shot: {_number(c.zero_shot.normalised, 3)} ({_number(c.zero_shot.mean_return, 1)})."
     columns = list(dict.fromkeys(cell.tuning for cell in c.cells))
     rows = list(dict.fromkeys((cell.algorithm, cell.label) for cell in c.cells))
     found = {(cell.algorithm, cell.label, cell.tuning): cell for cell in c.cells}
-    lines += ["", *_table(["normalised", *columns], [[_name(r), *_marks(found, r, columns)] for r in rows])]
+    lines += ["", *_table(["normalised", *columns], [[cell_name(r), *_marks(found, r, columns)] for r in rows])]
     head = ["cell", "runs", "return", "normalised", "minus zero-shot", "95% interval", "", "finetune s", "evaluate s"]
     lines += ["", *_table(head, [_line(cell) for cell in c.cells])]
     return lines
@@ -29,10 +28,17 @@ def _section(c: Comparison) -> list[str]:
 
 def _marks(found: dict[tuple[str, str, str], CellSummary], row: tuple[str, str], columns: Sequence[str]) -> list[str]:
     cells = [found.get((*row, column)) for column in columns]
-    return ["" if cell is None else _mark(cell) for cell in cells]
+    return ["" if cell is None else mark(cell) for cell in cells]
 
 
-def _mark(cell: CellSummary) -> str:
+def title(c: Comparison) -> str:
+    """Suite and data setting in words."""
+    reward = "" if c.reward == "dense" else f", {c.reward} reward"
+    return f"{c.suite}, {c.trajectories} {c.quality} trajectories{reward}"
+
+
+def mark(cell: CellSummary) -> str:
+    """The normalised score, with + or - where the cell is better or worse than zero-shot."""
     if cell.normalised is None:
         return cell.verdict
     return f"{cell.normalised:.2f}{MARKS[cell.verdict]}" + (f" ({cell.diverged} diverged)" if cell.diverged else "")
@@ -42,11 +48,12 @@ def _line(cell: CellSummary) -> list[str]:
     runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
     interval = "-" if cell.interval is None else f"[{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]"
     scores = [_number(cell.mean_return, 1), _number(cell.normalised, 3), _number(cell.gain, 3), interval, cell.verdict]
-    name = f"{_name((cell.algorithm, cell.label))} x {cell.tuning}"
+    name = f"{cell_name((cell.algorithm, cell.label))} x {cell.tuning}"
     return [name, runs, *scores, f"{cell.finetune_seconds:.1f}", f"{cell.evaluate_seconds:.1f}"]
 
 
-def _name(row: tuple[str, str]) -> str:
+def cell_name(row: tuple[str, str]) -> str:
+    """An algorithm, and its label where it has one."""
     return f"{row[0]} ({row[1]})" if row[1] else row[0]
 
 

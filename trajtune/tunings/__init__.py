@@ -1,12 +1,13 @@
 """Which parameters move. A tuning is one module here and one line in the registry."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trajtune.agents import PromptDT
 from trajtune.configs import override
-from trajtune.errors import unknown
+from trajtune.errors import UserError, unknown
 from trajtune.policy import Plain, Policy
 from trajtune.tunings.adapter import AdapterConfig, AdapterPolicy
 from trajtune.tunings.decorator import DecoratorConfig, DecoratorPolicy
@@ -51,6 +52,8 @@ def make_policy(
 ) -> Policy:
     """Put an agent under a tuning. ``prompt`` [1, P] is one of the task's; ``options`` override the config."""
     config = _config(name, options)
+    if not 0.0 < std < math.inf:
+        raise UserError(f"std must be a positive number, got {std}")
     return TUNINGS[name].policy(agent, prompt, config, std, seed)  # type: ignore[call-arg, arg-type]
 
 

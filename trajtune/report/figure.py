@@ -1,0 +1,53 @@
+"""A picture of every cell's gain over zero-shot: one panel a suite and setting, algorithms down, tunings across."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajtune.files import write_atomically
+from trajtune.report.cells import CellSummary, Comparison
+from trajtune.report.markdown import cell_name, mark, title
+
+LIMIT = 0.5
+"""Gains beyond this have the strongest colour: half of the way from random to expert."""
+
+
+def draw(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write a PNG. Blue is better than zero-shot, red worse; a mark says that the interval leaves zero out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [list(dict.fromkeys((c.algorithm, c.label) for c in each.cells)) for each in comparisons]
+    columns = [list(dict.fromkeys(c.tuning for c in each.cells)) for each in comparisons]
+    height = 1.6 + 0.36 * max(map(len, rows))
+    figure = Figure(figsize=(1.2 + 3.6 * len(comparisons), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
+    for axis, comparison, down, across in zip(axes, comparisons, rows, columns, strict=True):
+        image = _panel(axis, comparison, down, across)
+    figure.colorbar(image, ax=axes, label="normalised return minus zero-shot", shrink=0.8)
+    write_atomically(path, lambda p: figure.savefig(p, dpi=130, format="png"))
+
+
+def _panel(axis: Any, comparison: Comparison, down: list[tuple[str, str]], across: list[str]) -> Any:
+    found = {(c.algorithm, c.label, c.tuning): c for c in comparison.cells}
+    cells = [[found.get((*row, column)) for column in across] for row in down]
+    gains = np.array([[_gain(cell) for cell in line] for line in cells])
+    image = axis.imshow(gains, cmap="RdBu", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
+    for y, line in enumerate(cells):
+        for x, cell in enumerate(line):
+            if cell is not None:
+                dark = abs(_gain(cell)) > 0.6 * LIMIT
+                axis.text(x, y, mark(cell), ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    zero = comparison.zero_shot
+    below = "" if zero is None or zero.normalised is None else f"\nzero-shot {zero.normalised:.2f}"
+    axis.set_title(title(comparison) + below, fontsize=9)
+    axis.set_xticks(range(len(across)), across, fontsize=8)
+    axis.set_yticks(range(len(down)), [cell_name(row) for row in down], fontsize=8)
+    return image
+
+
+def _gain(cell: CellSummary | None) -> float:
+    return np.nan if cell is None or cell.gain is None else cell.gain
