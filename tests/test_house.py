@@ -49,7 +49,9 @@ def test_every_package_has_an_init() -> None:
     assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
-@pytest.mark.parametrize("statement", ["import trajtune", "from trajtune.cli import main"])
+@pytest.mark.parametrize(
+    "statement", ["import trajtune", "from trajtune.cli import main", "import trajtune.report, trajtune.study.results"]
+)
 def test_import_loads_nothing_heavy(statement: str) -> None:
     result = run_python(f"import sys; {statement}; print(*(m for m in {HEAVY} if m in sys.modules))")
     assert result.returncode == 0, result.stderr

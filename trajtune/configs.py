@@ -25,10 +25,17 @@ def override(config: T, options: Mapping[str, Any], owner: str) -> T:
 
 def _converted(name: str, value: Any, default: Any, owner: str) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _float(value, f"{owner}: {name}")
     if type(value) is not type(default):
         raise UserError(f"{owner}: {name} must be like {default!r}, got {value!r}")
     return value
+
+
+def _float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise UserError(f"{where} is too large a number") from None
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def structured(kind: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):  # of something and None
         return None if value is None else structured(next(k for k in inner if k is not type(None)), value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _float(value, where)
     if kind is Path and isinstance(value, str):
         return Path(value)
     if type(value) is not kind:
@@ -95,3 +102,10 @@ def _named(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise UserError(f"{where} must be a mapping of names to values, got {value!r}"[:200])
     return value
+
+
+def check_shares(config: Any, *names: str) -> None:
+    """Raise a ``UserError`` unless these fields lie in [0, 1]."""
+    for name in names:
+        if not 0.0 <= getattr(config, name) <= 1.0:
+            raise UserError(f"{name} must lie in [0, 1], got {getattr(config, name)}")

@@ -4,9 +4,12 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
+
+from trajtune.errors import UserError
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -24,16 +27,26 @@ def _follow_parent() -> None:
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Map]:
-    """Yield a ``map`` over that many processes (in this one if there is to be one); results come in order."""
+    """Yield a ``map`` over that many processes (in this one if there is to be one); results come in order.
+
+    Whatever ends the block early ends the workers at once.
+    """
     if workers <= 1:
         yield map
         return
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))  # read by the workers when they load their libraries
+    others = set(active_children())
     executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_follow_parent)
     try:
         yield executor.map
+    except BaseException as error:  # Ctrl-C, too: nobody wants to wait for what the workers have begun
+        for child in set(active_children()) - others:
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise UserError("a worker process was killed (out of memory?); the same command goes on") from None
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
         for name, value in before.items():

@@ -1,6 +1,6 @@
 """Bootstrap intervals of means and of paired differences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,3 +33,11 @@ def stratified_interval(groups: Sequence[Sequence[float]], confidence: float = 0
 def paired_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
     """Return the interval of the mean of a - b, episode by episode: both must come from the same episode seeds."""
     return mean_interval(np.asarray(a, np.float64) - np.asarray(b, np.float64), confidence)
+
+
+def normalised(episode_return: float, references: Mapping[str, float]) -> float | None:
+    """(R - R_random) / (R_expert - R_random), or None where the references do not say (FACTS section 3)."""
+    low, high = references.get("random"), references.get("expert")
+    if low is None or high is None or low == high:
+        return None
+    return (episode_return - low) / (high - low)

@@ -1,11 +1,13 @@
 """Summaries against numbers worked out by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trajtune.cli import main
-from trajtune.report import summarise, to_markdown
+from trajtune.errors import UserError
+from trajtune.report import draw, summarise, to_markdown
 from trajtune.study.results import Result, write_result
 
 
@@ -16,7 +18,7 @@ def result(algorithm: str, task: int, returns: tuple[float, ...], diverged: str 
     return Result(
         "point", "medium", 5, "dense", algorithm, "none" if algorithm == "zero-shot" else "full", "", seed, task,
         f"task {task}", {}, returns, mean, None if mean is None else (mean - low) / (high - low),
-        {"random": low, "expert": high}, 2.0 * task, 1.0, {}, diverged,
+        {"random": low, "expert": high}, high, 2.0 * task, 1.0, {}, diverged,
     )  # fmt: skip
 
 
@@ -63,8 +65,35 @@ def test_diverged_runs_are_counted_not_scored() -> None:
     assert (cell.runs, cell.diverged) == (1, 1)
     assert cell.normalised == pytest.approx(0.8)
     text = to_markdown([comparison])
-    assert "0.80+ (1 diverged)" in text
-    assert "| sft x full | 1 + 1 diverged | -20.0 | 0.800 | 0.300 | [0.300, 0.300] | better | 3.0 | 1.0 |" in text
+    assert "0.80 (1 diverged)" in text  # better on what is left is not better
+    assert "| sft x full | 1 + 1 diverged | -20.0 | 0.800 | 0.300 | [0.300, 0.300] | diverged | 3.0 | 1.0 |" in text
+
+
+def test_one_episode_says_nothing_about_its_spread() -> None:
+    [comparison] = summarise([result("zero-shot", 1, (-60.0,)), result("sft", 1, (-30.0,))])
+    cell = comparison.cells[0]
+    assert cell.gain == pytest.approx(0.3)
+    assert (cell.interval, cell.verdict) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [({"run": {"agent": "other"}}, "agent"), ({"returns": (-30.0, -10.0, -20.0)}, "number of episodes")],
+)
+def test_only_like_is_compared_with_like(changed: dict, name: str) -> None:
+    zero = replace(ZERO[0], run={"agent": "this"})
+    tuned = replace(result("sft", 1, (-30.0, -10.0)), run={"agent": "this", "std": 0.2})
+    assert summarise([zero, tuned])[0].cells[0].gain == pytest.approx(0.3)
+    with pytest.raises(UserError, match=f"sft x full on task 1 of point is of another {name} than its zero-shot"):
+        summarise([zero, replace(tuned, **changed)])
+
+
+def test_a_picture_of_a_study_that_has_just_begun(tmp_path: Path) -> None:
+    begun = [replace(ZERO[0], suite="ant-dir"), *ZERO, result("sft", 1, (-30.0, -10.0))]
+    draw(summarise(begun), tmp_path / "cells.png")
+    assert (tmp_path / "cells.png").exists()
+    with pytest.raises(UserError, match="nothing to draw yet"):
+        draw(summarise(ZERO), tmp_path / "none.png")
 
 
 def test_markdown_and_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,7 @@ def test_all_pairs_are_the_default() -> None:
         (
             ", label: alpha=1",
             "",
-            "qp-sft-full/seed-0 twice: give one of its methods a label",
+            "qp-sft-full/seed-0 twice: leave one out, or give its method a label",
         ),
         ("label: alpha=1", "label: ../up", "label '../up' becomes part of a folder's name"),
         ("steps: 7", "steps: 0", "steps must be at least 1, got 0"),
@@ -92,6 +92,17 @@ def test_all_pairs_are_the_default() -> None:
         ),
         ("suites:", "suites: [", "is not readable as YAML"),
         ("episodes: 3", "episodes: !!python/object/apply:os.system [ls]", "is not readable as YAML"),
+        ("episodes: 3", "episodes: 3\nepisodes: 4", "episodes is there twice"),
+        ("label: alpha=1", "label: 2024-02-30", "is not readable as YAML"),
+        ("alpha: 1.0", "alpha: !!bool maybe", "is not readable as YAML"),
+        ("alpha: 1.0", "alpha: 2024-01-01", "is not readable as YAML of plain values"),
+        ("options: {alpha: 1.0}", "options: &loop {alpha: *loop}", "is not readable as YAML of plain values"),
+        ("learning_rate: 3e-4", f"std: {10**400}", "study.methods[1].std is too large a number"),
+        ("learning_rate: 3e-4", "std: .inf", "std must be a positive number, got inf"),
+        ("steps: 7", "seed: 7", "leave seed out of training"),
+        ("steps: 7", "grad_clip: -1", "grad_clip must not be negative, got -1"),
+        ("seeds: [0, 1]", "seeds: -1", "seed must be 0 to"),
+        ("[full, prompt]", "[]", "a method needs at least one algorithm and one tuning"),
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -101,6 +112,11 @@ def test_errors_are_one_line(tmp_path: Path, old: str, new: str, message: str) -
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert "study.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(("tasks", "read"), [("5", "5"), ("[5, 10]", "5,10"), ("train", "train")])
+def test_tasks_may_be_numbers(tmp_path: Path, tasks: str, read: str) -> None:
+    assert load_study(written(tmp_path, GOOD.replace("tasks: 5,10", f"tasks: {tasks}"))).tasks == read
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Running a study: the same numbers from any number of workers, killed and continued, and honest about divergence."""
 
 import json
+import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from trajtune.agents import SavedAgent
 from trajtune.cli import main
@@ -123,10 +126,73 @@ def test_a_cell_that_diverges_is_a_result_and_the_study_goes_on(study: Study, tm
     assert len(found["sft", ""].returns) == 3
 
 
-def test_options_that_do_not_fit_stop_the_study_with_a_line(study: Study, tmp_path: Path) -> None:
-    wrong = replace(study.methods[0], algorithms=("qp-sft",), options={"alfa": 1.0})
-    with pytest.raises(UserError, match="alfa"):
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"methods": (Method(("qp-sft",), ("full",), options={"alfa": 1.0}),)}, "unknown option of algorithm qp-sft"),
+        ({"methods": (Method(("sft",), ("full",), tuning_options={"rank": 1}),)}, "tuning full has no options"),
+        ({"settings": (Setting("medium", 11),)}, "11"),
+        ({"settings": (Setting("superb", 5),)}, "superb"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_runs(
+    study: Study, tmp_path: Path, changed: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run_study(replace(study, **changed), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_agent_of_another_suite_is_refused(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is of suite point, the study names it for cheetah-vel"):
+        run_study(replace(study, suites={"cheetah-vel": study.suites["point"]}), tmp_path)
+
+
+def test_an_error_in_a_worker_ends_the_study_with_its_line(study: Study, tmp_path: Path) -> None:
+    """PEFT is asked only where the policy is made."""
+    wrong = Method(("sft",), ("adapter",), tuning_options={"method": "NOPE"})
+    with pytest.raises(UserError, match="unknown PEFT method 'NOPE'"):
         run_study(replace(study, methods=(wrong,)), tmp_path, workers=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_folder_of_something_else_is_left_alone(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="already holds something else"):
+        run_study(study, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_misplaced_result_is_named(study: Study, tmp_path: Path) -> None:
+    small = replace(study, methods=(Method(("sft",), ("full",)),))
+    run_study(small, tmp_path)
+    cell = next(tmp_path.glob("point/*/sft-full/seed-0"))
+    (cell / "task-10.json").write_bytes((cell / "task-5.json").read_bytes())
+    with pytest.raises(UserError, match="is of another task"):
+        run_study(small, tmp_path)
+
+
+def test_other_data_or_another_agent_are_seen(study: Study, point_data: Dataset, tmp_path: Path) -> None:
+    small = replace(study, methods=(Method(("sft",), ("full",)),), tasks="5")
+    run_study(small, tmp_path / "out")
+    copy = tmp_path / "data"
+    shutil.copytree(point_data.path, copy)
+    meta = json.loads((copy / "dataset.json").read_text())
+    meta["references"]["5"]["expert"] += 1.0
+    (copy / "dataset.json").write_text(json.dumps(meta))
+    other = {"point": Source(study.suites["point"].agent, copy)}
+    with pytest.raises(UserError, match="is of another data: choose another folder"):
+        run_study(replace(small, suites=other), tmp_path / "out")
+
+
+def test_the_number_of_threads_stays_as_it_was(study: Study, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run_study(replace(study, tasks="5", methods=(Method(("sft",), ("full",)),)), tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

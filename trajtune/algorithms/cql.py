@@ -9,6 +9,7 @@ from torch import Tensor
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached
 from trajtune.algorithms.losses import cql_loss, masked_mean
 from trajtune.algorithms.owned import TwinCritics, descend, learning, transitions
+from trajtune.configs import check_shares
 from trajtune.data import Trajectories, draw_batch
 from trajtune.errors import UserError
 from trajtune.policy import Policy
@@ -39,6 +40,7 @@ class CQLConfig:
     def __post_init__(self) -> None:
         if self.random_actions < 1:
             raise UserError(f"random_actions must be at least 1, got {self.random_actions}")
+        check_shares(self, "gamma", "tau")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from trajtune.algorithms.advantages import gae, grid, standardise
 from trajtune.algorithms.base import Algorithm, Metrics, detached
 from trajtune.algorithms.losses import log_prob, masked_mean, ppo_loss, value_loss
 from trajtune.algorithms.owned import descend, learning, prefixed, under
+from trajtune.configs import check_shares
 from trajtune.data import Trajectories
 from trajtune.errors import UserError
 from trajtune.policy import Policy
@@ -39,6 +40,7 @@ class PPOConfig:
             raise UserError(f"old_policy_every must be at least 1, got {self.old_policy_every}")
         if not 0.0 < self.epsilon < 1.0:
             raise UserError(f"epsilon must lie between 0 and 1, got {self.epsilon}")
+        check_shares(self, "gamma", "lam")
 
 
 class PPO(Algorithm):

@@ -10,6 +10,7 @@ from torch import Tensor
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached
 from trajtune.algorithms.losses import masked_mean, q_term, td_loss
 from trajtune.algorithms.owned import TwinCritics, descend, follow, learning, prefixed, transitions, under
+from trajtune.configs import check_shares
 from trajtune.data import Trajectories
 from trajtune.errors import UserError
 from trajtune.policy import Policy
@@ -35,9 +36,7 @@ class QPConfig:
     def __post_init__(self) -> None:
         if not math.isfinite(self.alpha):
             raise UserError(f"alpha must be finite, got {self.alpha}")
-        for name in ("gamma", "tau"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        check_shares(self, "gamma", "tau")
 
 
 class QGuided(Algorithm):

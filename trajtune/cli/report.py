@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from trajtune.cli.output import Output, interval, number
-from trajtune.study.results import ZERO_SHOT
+from trajtune.cli.output import Output
 
 if TYPE_CHECKING:
     from trajtune.report import Comparison
@@ -49,22 +48,8 @@ def load_comparisons(folder: Path) -> "list[Comparison]":
 
 def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
     """Print one table a suite and setting."""
-    from trajtune.report.markdown import cell_name, title
+    from trajtune.report import COLUMNS, cell_row, title
 
     for c in comparisons:
-        rows = []
-        for cell in ([c.zero_shot] if c.zero_shot else []) + list(c.cells):
-            gain = (
-                ["", "", ""]
-                if cell.algorithm == ZERO_SHOT
-                else [
-                    number(cell.gain, 3),
-                    "-" if cell.interval is None else interval(cell.interval, 3),
-                    cell.verdict,
-                ]
-            )
-            runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
-            scores = [number(cell.mean_return), number(cell.normalised, 3), *gain, number(cell.finetune_seconds)]
-            rows.append([cell_name((cell.algorithm, cell.label)), cell.tuning, runs, *scores])
-        columns = ["algorithm", "tuning", "runs", "return", "normalised", "minus zero-shot", "95% interval", "", "s"]
-        out.table(columns, rows, f"{title(c)}: {', '.join(c.tasks)}", left=2)
+        cells = [*([c.zero_shot] if c.zero_shot else []), *c.cells]
+        out.table(COLUMNS, [cell_row(cell) for cell in cells], f"{title(c)}: {', '.join(c.tasks)}")

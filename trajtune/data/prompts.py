@@ -11,6 +11,7 @@ from trajtune.data.sampling import draw_prompts
 from trajtune.data.trajectories import Array, Trajectories
 from trajtune.errors import UserError
 from trajtune.files import read_arrays, read_json, sha256, write_arrays, write_json
+from trajtune.statistics import normalised
 from trajtune.types import Prompt
 
 PROMPTS = 50
@@ -31,11 +32,8 @@ class TaskPrompts:
     delayed: bool = False
 
     def normalised(self, episode_return: float) -> float | None:
-        """(R - R_random) / (R_expert - R_random), or None where the references do not say (FACTS section 3)."""
-        low, high = self.references.get("random"), self.references.get("expert")
-        if low is None or high is None or low == high:
-            return None
-        return (episode_return - low) / (high - low)
+        """The return between the random policy's (0) and the expert's (1), or None where they are not known."""
+        return normalised(episode_return, self.references)
 
 
 def make_prompts(

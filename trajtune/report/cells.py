@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from trajtune.errors import UserError
 from trajtune.statistics import Interval, stratified_interval
 from trajtune.study.results import ZERO_SHOT, Result
 
@@ -26,14 +28,16 @@ class CellSummary:
     interval: Interval | None
     """95% bootstrap interval of the gain, episodes resampled within each run: it speaks of these tasks and seeds."""
     finetune_seconds: float
-    """Mean of a run."""
+    """Median of the runs: a worker's first run also loads libraries."""
     evaluate_seconds: float
 
     @property
     def verdict(self) -> str:
         """Better or worse than zero-shot where the interval leaves zero out."""
+        if self.diverged:  # what is left is no fair sample
+            return "diverged"
         if self.interval is None:
-            return "diverged" if self.diverged else ""
+            return ""
         return "better" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "same"
 
 
@@ -74,7 +78,8 @@ def _compare(key: tuple[str, str, int, str], results: Sequence[Result]) -> Compa
 
 def _summary(runs: Sequence[Result], zero: dict[tuple[int, int], Result]) -> CellSummary:
     scored = [r for r in runs if r.diverged is None]
-    gains = [np.subtract(a, b) for r in scored if (a := _own(r)) and (b := _own(zero.get((r.task, r.seed))))]
+    gains = [gain for r in scored if (gain := _gain(r, zero.get((r.task, r.seed)))) is not None]
+    enough = bool(gains) and min(map(len, gains)) > 1  # of one episode, nothing is known about its spread
     normalised = [r.normalised for r in scored if r.normalised is not None]
     returns = [r.mean_return for r in scored if r.mean_return is not None]
     return CellSummary(
@@ -86,11 +91,18 @@ def _summary(runs: Sequence[Result], zero: dict[tuple[int, int], Result]) -> Cel
         mean_return=float(np.mean(returns)) if returns else None,
         normalised=float(np.mean(normalised)) if normalised else None,
         gain=float(np.mean([g.mean() for g in gains])) if gains else None,
-        interval=stratified_interval(gains) if gains else None,  # type: ignore[arg-type]
-        finetune_seconds=float(np.mean([r.finetune_seconds for r in runs])),
-        evaluate_seconds=float(np.mean([r.evaluate_seconds for r in scored])) if scored else 0.0,
+        interval=stratified_interval(gains) if enough else None,  # type: ignore[arg-type]
+        finetune_seconds=float(np.median([r.finetune_seconds for r in runs])),
+        evaluate_seconds=float(np.median([r.evaluate_seconds for r in scored])) if scored else 0.0,
     )
 
 
-def _own(result: Result | None) -> list[float] | None:
-    return None if result is None else result.normalised_returns
+def _gain(result: Result, zero: Result | None) -> npt.NDArray[np.float64] | None:
+    """Every episode's normalised return minus zero-shot's; None where either is not known."""
+    if zero is None or zero.normalised_returns is None or result.normalised_returns is None:
+        return None
+    odd = [name for name, value in zero.run.items() if result.run.get(name) != value]
+    if odd or len(result.returns) != len(zero.returns):
+        cell = f"{result.algorithm} x {result.tuning} on task {result.task} of {result.suite}"
+        raise UserError(f"{cell} is of another {', '.join(odd) or 'number of episodes'} than its zero-shot")
+    return np.subtract(result.normalised_returns, zero.normalised_returns)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from trajtune.errors import UserError
 from trajtune.files import write_atomically
 from trajtune.report.cells import CellSummary, Comparison
 from trajtune.report.markdown import cell_name, mark, title
@@ -16,6 +17,9 @@ LIMIT = 0.5
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     """Write a PNG. Blue is better than zero-shot, red worse; a mark says that the interval leaves zero out."""
+    comparisons = [each for each in comparisons if each.cells]  # of an unfinished study, some have zero-shot alone
+    if not comparisons:
+        raise UserError("there is nothing to draw yet: only zero-shot has results")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -4,6 +4,17 @@ from collections.abc import Sequence
 
 from trajtune.report.cells import CellSummary, Comparison
 
+COLUMNS = (
+    "cell",
+    "runs",
+    "return",
+    "normalised",
+    "minus zero-shot",
+    "95% interval",
+    "",
+    "finetune s",
+    "evaluate s",
+)
 MARKS = {"better": "+", "worse": "-", "same": "", "diverged": "", "": ""}
 
 
@@ -21,8 +32,7 @@ def _section(c: Comparison) -> list[str]:
     rows = list(dict.fromkeys((cell.algorithm, cell.label) for cell in c.cells))
     found = {(cell.algorithm, cell.label, cell.tuning): cell for cell in c.cells}
     lines += ["", *_table(["normalised", *columns], [[cell_name(r), *_marks(found, r, columns)] for r in rows])]
-    head = ["cell", "runs", "return", "normalised", "minus zero-shot", "95% interval", "", "finetune s", "evaluate s"]
-    lines += ["", *_table(head, [_line(cell) for cell in c.cells])]
+    lines += ["", *_table(COLUMNS, [cell_row(cell) for cell in c.cells])]
     return lines
 
 
@@ -44,7 +54,8 @@ def mark(cell: CellSummary) -> str:
     return f"{cell.normalised:.2f}{MARKS[cell.verdict]}" + (f" ({cell.diverged} diverged)" if cell.diverged else "")
 
 
-def _line(cell: CellSummary) -> list[str]:
+def cell_row(cell: CellSummary) -> list[str]:
+    """What a table says of a cell, under ``COLUMNS``."""
     runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
     interval = "-" if cell.interval is None else f"[{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]"
     scores = [_number(cell.mean_return, 1), _number(cell.normalised, 3), _number(cell.gain, 3), interval, cell.verdict]

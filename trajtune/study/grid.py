@@ -1,7 +1,9 @@
 """What a study declares, and the cells that makes."""
 
+import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,6 @@ class Setting:
     quality: str
     trajectories: int
     reward: str = "dense"
-
-    def __str__(self) -> str:
-        return f"{self.trajectories} {self.quality}" + ("" if self.reward == "dense" else f", {self.reward} reward")
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,10 @@ class Study:
         """Raise a ``UserError`` for what cannot be run: unknown names, numbers out of range, a cell declared twice."""
         if not (self.suites and self.settings and self.methods and self.seeds):
             raise UserError("a study needs at least one suite, one setting, one method and one seed")
+        if self.training.seed != 0:
+            raise UserError("a study's seeds are its own field, seeds: leave seed out of training")
+        for seed in self.seeds:
+            replace(self.training, seed=seed)  # checks its range
         for suite in self.suites:
             get_suite(suite).select(self.tasks)
         for setting in self.settings:
@@ -116,7 +119,7 @@ class Study:
         seen: set[Path] = set()
         for cell in self.cells():
             if cell.folder in seen:
-                raise UserError(f"the study declares {cell.folder} twice: give one of its methods a label")
+                raise UserError(f"the study declares {cell.folder} twice: leave one out, or give its method a label")
             seen.add(cell.folder)
 
     def to_json(self) -> dict[str, Any]:
@@ -126,6 +129,8 @@ class Study:
 
 
 def _check_method(method: Method) -> None:
+    if not (method.algorithms and method.tunings):
+        raise UserError("a method needs at least one algorithm and one tuning")
     for kind, names, choices in (
         ("algorithm", method.algorithms, ALGORITHMS),
         ("tuning", method.tunings, TUNINGS),
@@ -135,8 +140,8 @@ def _check_method(method: Method) -> None:
                 raise unknown(kind, name, choices)
     if any(not (c.isalnum() or c in "-_.=") for c in method.label):
         raise UserError(f"label {method.label!r} becomes part of a folder's name: letters, digits and -_.= only")
-    if not method.std > 0.0:
-        raise UserError(f"std must be positive, got {method.std}")
+    if not 0.0 < method.std < math.inf:
+        raise UserError(f"std must be a positive number, got {method.std}")
 
 
 def load_study(path: Path) -> Study:
@@ -148,11 +153,15 @@ def load_study(path: Path) -> Study:
 
     try:
         value = yaml.load(path.read_text(), _loader())  # a SafeLoader
+        json.dumps(value)  # dates, loops and the like have no place in options
     except FileNotFoundError:
         raise UserError(f"there is no study {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} is not readable as YAML ({first_line(error)})") from None
+    # The last five: what PyYAML lets through from a value that is not of the type its tag says.
+    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is not readable as YAML of plain values ({first_line(error)})") from None
     try:
+        if isinstance(value, dict) and isinstance(tasks := value.get("tasks"), int | list):
+            value["tasks"] = ",".join(map(str, tasks if isinstance(tasks, list) else [tasks]))
         study: Study = structured(Study, value, "study")
         study.check()
     except UserError as error:
@@ -161,13 +170,19 @@ def load_study(path: Path) -> Study:
 
 
 def _loader() -> type:
-    """YAML 1.2's numbers: 3e-4 is a number there, in PyYAML's 1.1 it is a word."""
+    """YAML 1.2's numbers (3e-4 is a number there, in PyYAML's 1.1 it is a word), and no name twice in a mapping."""
     import re
 
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        pass
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            names = [self.construct_object(key, deep=True) for key, _ in node.value]
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
+            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+            return mapping
 
     number = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))

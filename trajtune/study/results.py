@@ -10,6 +10,7 @@ from typing import Any
 from trajtune.configs import structured
 from trajtune.errors import UserError
 from trajtune.files import read_json, write_json
+from trajtune.statistics import normalised
 
 FORMAT, VERSION = "trajtune-result", 1
 STUDY = "study.json"
@@ -32,12 +33,14 @@ class Result:
     name: str
     """The task in words."""
     run: Mapping[str, Any]
-    """All that decides the numbers: digests of agent and data, options, budget."""
+    """What decides the numbers beside the fields above: digests of agent and data, number format, options, budget."""
     returns: tuple[float, ...]
     """Final return of every episode, in the order of the episode seeds."""
     mean_return: float | None
     normalised: float | None
     references: Mapping[str, float]
+    target_return: float
+    """What the agent was asked for: the best return of the few-shot set."""
     finetune_seconds: float
     """Of one thread, wall clock; it depends on what else the machine did."""
     evaluate_seconds: float
@@ -48,10 +51,8 @@ class Result:
     @property
     def normalised_returns(self) -> list[float] | None:
         """Every episode's return between random (0) and expert (1); None where that is not known."""
-        low, high = self.references.get("random"), self.references.get("expert")
-        if low is None or high is None or low == high or self.diverged is not None:
-            return None
-        return [(value - low) / (high - low) for value in self.returns]
+        values = [normalised(value, self.references) for value in self.returns]
+        return [v for v in values if v is not None] or None
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -69,9 +70,9 @@ def read_result(path: Path) -> Result:
     try:
         result: Result = structured(Result, value, "result")
     except UserError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+        raise UserError(f"{path} is damaged: {error}; delete it to run it again") from None
     if result.diverged is None and not (result.returns and all(map(math.isfinite, result.returns))):
-        raise UserError(f"{path} is damaged: its returns are not finite numbers")
+        raise UserError(f"{path} is damaged: its returns are not finite numbers; delete it to run it again")
     return result
 
 
@@ -99,7 +100,8 @@ def _order(root: Path) -> dict[tuple[str, str, str], int]:
         raise UserError(f"{root / STUDY} is damaged: it does not list the study's methods") from None
 
 
-def same_run(result: Result, run: Mapping[str, Any]) -> list[str]:
-    """Return the names under which a result's run differs from the one wanted."""
+def differences(result: Result, identity: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """Return the names under which a result differs from the one wanted: in its own fields, and in its run."""
     wanted = json.loads(json.dumps(run))
-    return sorted(key for key in result.run.keys() | wanted.keys() if result.run.get(key) != wanted.get(key))
+    other = [key for key, value in identity.items() if getattr(result, key) != value]
+    return other + sorted(k for k in result.run.keys() | wanted.keys() if result.run.get(k) != wanted.get(k))

@@ -3,20 +3,28 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from trajtune.algorithms import resolve_algorithm
 from trajtune.errors import DivergedError, UserError
 from trajtune.files import remove_leftovers, write_json
+from trajtune.policy import Plain
 from trajtune.processes import worker_pool
+from trajtune.rollout import evaluate_plain
 from trajtune.study.grid import UNTUNED, Cell, Study
-from trajtune.study.results import STUDY, Result, read_result, same_run, write_result
+from trajtune.study.results import STUDY, Result, differences, read_result, write_result
+from trajtune.study.sources import agent_of, check_data, dataset_of, digests, forget
 from trajtune.suites import get_suite
-from trajtune.training import TrainConfig
+from trajtune.training import TrainConfig, few_shot, finetune
 from trajtune.training.finetune import resolve_training
+from trajtune.training.precision import compute_dtype
 from trajtune.tunings import resolve_tuning
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,13 @@ class _Job:
     run: dict[str, Any]
     path: Path
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields of its result that say which it is."""
+        cell, setting = self.cell, self.cell.setting
+        names = {"suite": cell.suite, "algorithm": cell.algorithm, "tuning": cell.tuning, "label": cell.label}
+        return {**names, **asdict(setting), "seed": cell.seed, "task": self.task}
+
 
 def run_study(
     study: Study, folder: Path, workers: int = 1, progress: Callable[[str, int, int], None] = lambda *a: None
@@ -36,11 +51,15 @@ def run_study(
     """Run every cell of ``study`` on every task that has no result in ``folder`` yet.
 
     A result of another agent, other data or other options there is a ``UserError``. A run that diverges is a result
-    too: the study goes on. Results do not depend on ``workers``.
+    too: the study goes on. Results do not depend on ``workers``. More than one are started by spawning: a script that
+    calls this needs ``if __name__ == "__main__":``.
     """
     study.check()
-    _agent.cache_clear()  # an earlier call in this process may have read folders that have changed since
-    _dataset.cache_clear()
+    forget()
+    if folder.is_dir():
+        remove_leftovers(folder / STUDY)
+    if folder.exists() and not (folder / STUDY).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} already holds something else: choose another folder")
     jobs = list(_jobs(study, folder))
     missing = [job for job in jobs if not _done(job)]
     write_json(folder / STUDY, study.to_json())
@@ -54,20 +73,26 @@ def run_study(
 
 def _jobs(study: Study, folder: Path) -> Iterator[_Job]:
     """Every cell on a task before the next task, so that an unfinished study compares all cells on some tasks."""
-    digests = {name: _digests(source.agent, source.data) for name, source in study.suites.items()}
     cells = list(study.cells())
-    groups = dict.fromkeys((cell.suite, cell.setting) for cell in cells)
-    for suite, setting in groups:
-        for task in get_suite(suite).select(study.tasks):
-            for cell in cells:
-                if (cell.suite, cell.setting) == (suite, setting):
-                    run = {**digests[suite], **_options(study, cell)}
-                    yield _Job(cell, task, study, run, folder / cell.folder / f"task-{task}.json")
+    for name, source in study.suites.items():
+        found = digests(source)
+        tasks = get_suite(name).select(study.tasks)
+        for setting in study.settings:
+            check_data(name, source, setting.quality, setting.trajectories, tasks)
+            for task in tasks:
+                for cell in cells:
+                    if (cell.suite, cell.setting) == (name, setting):
+                        run = {**found, **_options(study, cell)}
+                        yield _Job(cell, task, study, run, folder / cell.folder / f"task-{task}.json")
 
 
 def _options(study: Study, cell: Cell) -> dict[str, Any]:
-    """What decides a cell's numbers beside its name, its agent and its data; all defaults are written out."""
-    evaluation = {"episodes": study.episodes, "precision": study.training.precision}
+    """What decides a cell's numbers beside its name, its agent and its data; all defaults are written out.
+
+    What zero-shot has here, every cell compared with it must have too.
+    """
+    training = _training(study, cell)
+    evaluation = {"episodes": study.episodes, "precision": training.precision}
     if cell.tuning == UNTUNED:
         return evaluation
     method = cell.method
@@ -76,32 +101,17 @@ def _options(study: Study, cell: Cell) -> dict[str, Any]:
         "std": method.std,
         "options": resolve_algorithm(cell.algorithm, method.options),
         "tuning_options": resolve_tuning(cell.tuning, method.tuning_options),
-        "training": asdict(_training(study, cell)),
+        "training": {k: v for k, v in asdict(training).items() if k != "checkpoint_every"},
     }
 
 
 def _training(study: Study, cell: Cell) -> TrainConfig:
-    rate = study.training.learning_rate if cell.method.learning_rate is None else cell.method.learning_rate
-    return resolve_training(replace(study.training, seed=cell.seed, learning_rate=rate), cell.tuning)
-
-
-def _digests(agent: Path, data: Path) -> dict[str, str]:
-    dataset, base = _dataset(data), _agent(agent)
-    return {"agent": base.digest, "data": dataset.metadata["files"]["observations.npy"]["sha256"]}
-
-
-@lru_cache(maxsize=4)
-def _agent(folder: Path) -> Any:
-    from trajtune.agents import load_agent
-
-    return load_agent(folder)
-
-
-@lru_cache(maxsize=4)
-def _dataset(folder: Path) -> Any:
-    from trajtune.data import Dataset
-
-    return Dataset.open(folder)
+    """The cell's own training, with nothing left to be decided by the machine or the tuning."""
+    given = study.training
+    rate = given.learning_rate if cell.method.learning_rate is None else cell.method.learning_rate
+    precision = "bf16" if compute_dtype(given.precision, CPU) == torch.bfloat16 else "fp32"
+    own = replace(given, seed=cell.seed, learning_rate=rate, precision=precision)  # type: ignore[arg-type]
+    return resolve_training(own, cell.tuning)
 
 
 def _done(job: _Job) -> bool:
@@ -109,66 +119,55 @@ def _done(job: _Job) -> bool:
         remove_leftovers(job.path)  # of a run killed while it wrote this file
     if not job.path.exists():
         return False
-    if odd := same_run(read_result(job.path), job.run):
+    if odd := differences(read_result(job.path), job.identity, job.run):
         raise UserError(f"{job.path} is of another {', '.join(odd)}: choose another folder, or move it away")
     return True
 
 
 def _one(job: _Job) -> None:
     """Finetune and evaluate one cell on one task, in a worker, and write its result."""
-    import torch
-
-    from trajtune.policy import Plain
-    from trajtune.rollout import evaluate_plain
-    from trajtune.training import few_shot, finetune
-
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    cell, study = job.cell, job.study
-    source, setting, method, suite = study.suites[cell.suite], cell.setting, cell.method, get_suite(cell.suite)
-    base, dataset = _agent(source.agent), _dataset(source.data)
-    length = base.agent.config.prompt
-    data = few_shot(dataset, job.task, setting.quality, setting.trajectories, cell.seed, length, setting.reward)
+    try:
+        write_result(job.path, _result(job))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _result(job: _Job) -> Result:
+    cell, study, source = job.cell, job.study, job.study.suites[job.cell.suite]
+    setting, method, suite, training = cell.setting, cell.method, get_suite(cell.suite), _training(study, cell)
+    if any(job.run[name] != digest for name, digest in digests(source).items()):
+        raise UserError(f"{source.agent} or {source.data} changed while the study ran: start it again")
+    base = agent_of(source.agent)
+    shots = setting.quality, setting.trajectories, cell.seed, base.agent.config.prompt, setting.reward
+    data = few_shot(dataset_of(source.data), job.task, *shots)
+    diverged, metrics, scores, plain = None, {}, [], Plain(base.agent)
     began = time.perf_counter()
-    diverged, metrics = None, {}
-    plain = Plain(base.agent)
-    if cell.tuning != UNTUNED:
-        try:
-            tuned = finetune(
-                base,
-                data,
-                cell.algorithm,
-                cell.tuning,
-                _training(study, cell),
-                algorithm_options=method.options,
-                tuning_options=method.tuning_options,
-                std=method.std,
-            )
+    try:
+        if cell.tuning != UNTUNED:
+            options = {"algorithm_options": method.options, "tuning_options": method.tuning_options, "std": method.std}
+            tuned = finetune(base, data, cell.algorithm, cell.tuning, training, **options)  # type: ignore[arg-type]
             plain, metrics = tuned.plain(), tuned.log[-1]
-        except DivergedError as error:
-            diverged = str(error)
-    middle = time.perf_counter()
-    # Episodes and prompts are the same in every cell of a task, seed and setting: comparisons are paired.
-    prompts, precision = {job.task: data.prompts}, study.training.precision
-    scores = [] if diverged else evaluate_plain(plain, suite, prompts, study.episodes, precision=precision)
-    result = Result(
-        suite=cell.suite,
-        quality=setting.quality,
-        trajectories=setting.trajectories,
-        reward=setting.reward,
-        algorithm=cell.algorithm,
-        tuning=cell.tuning,
-        label=cell.label,
-        seed=cell.seed,
-        task=job.task,
+        middle = time.perf_counter()
+        # The same episode seeds and the same prompts to draw from in every cell of a task and seed: paired.
+        prompts = {job.task: data.prompts}
+        scores = evaluate_plain(plain, suite, prompts, study.episodes, precision=training.precision)
+        if not np.isfinite(scores[0].returns).all():
+            diverged, scores = f"{cell.algorithm} x {cell.tuning}: a return is not finite", []
+    except DivergedError as error:
+        middle, diverged = time.perf_counter(), str(error)
+    return Result(
+        **job.identity,
         name=suite.task(job.task).name,
         run=job.run,
         returns=tuple(scores[0].returns) if scores else (),
         mean_return=scores[0].mean_return if scores else None,
         normalised=scores[0].normalised if scores else None,
         references=data.prompts.references,
+        target_return=data.prompts.target_return,
         finetune_seconds=round(middle - began, 2),
         evaluate_seconds=round(time.perf_counter() - middle, 2),
         metrics={name: float(value) for name, value in metrics.items()},
         diverged=diverged,
     )
-    write_result(job.path, result)

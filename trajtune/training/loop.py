@@ -55,6 +55,9 @@ class TrainConfig:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
+        for name, floor in (("weight_decay", 0.0), ("warmup", 0), ("grad_clip", 0.0)):
+            if not floor <= getattr(self, name) < math.inf:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.learning_rate is not None and not 0.0 <= self.learning_rate < math.inf:
             raise UserError(f"learning_rate must be a positive number, got {self.learning_rate}")
 
