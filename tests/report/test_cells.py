@@ -88,6 +88,20 @@ def test_only_like_is_compared_with_like(changed: dict, name: str) -> None:
         summarise([zero, replace(tuned, **changed)])
 
 
+def test_an_algorithm_may_be_the_baseline() -> None:
+    """qp-sft is compared with sft under the same tuning; sft with nothing; a cell without a counterpart has no gain."""
+    lone = replace(result("dpo", 1, (-30.0, -10.0)), tuning="prompt")
+    [comparison] = summarise(
+        [*ZERO, result("sft", 1, (-50.0, -30.0)), result("qp-sft", 1, (-30.0, -20.0)), lone], "sft"
+    )
+    sft, qp, dpo = comparison.cells
+    assert (sft.gain, dpo.gain) == (None, None)
+    assert qp.gain == pytest.approx(0.15)
+    assert "minus sft" in to_markdown([comparison])
+    with pytest.raises(UserError, match="unknown baseline 'stf': choose one of zero-shot, sft"):
+        summarise(runs, "stf")
+
+
 def test_a_picture_of_a_study_that_has_just_begun(tmp_path: Path) -> None:
     begun = [replace(ZERO[0], suite="ant-dir"), *ZERO, result("sft", 1, (-30.0, -10.0))]
     draw(summarise(begun), tmp_path / "cells.png")

@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """Show what a study has found so far: every cell beside zero-shot, over the same episodes."""
+    """Show what a study has found so far: every cell beside a baseline, over the same episodes."""
 
     folder: Positional[Path]
     """Folder of the results."""
+    baseline: str = "zero-shot"
+    """What cells are compared with: zero-shot, or an algorithm of the study under the same tuning, such as sft."""
     markdown: Path | None = None
     """Also write the tables there."""
     figure: Path | None = None
-    """Also draw every cell's gain over zero-shot there, as PNG."""
+    """Also draw every cell's gain over the baseline there, as PNG."""
     json: bool = False
 
     def run(self, out: Output) -> None:
         from trajtune.files import write_text
         from trajtune.report import draw, to_markdown
 
-        comparisons = load_comparisons(self.folder)
+        comparisons = load_comparisons(self.folder, self.baseline)
         show(comparisons, out)
         if self.markdown is not None:
             write_text(self.markdown, to_markdown(comparisons))
@@ -38,18 +40,18 @@ class Report:
         out.result({"comparisons": [asdict(each) for each in comparisons]})
 
 
-def load_comparisons(folder: Path) -> "list[Comparison]":
+def load_comparisons(folder: Path, baseline: str = "zero-shot") -> "list[Comparison]":
     """Read the results of a study and compare its cells."""
     from trajtune.report import summarise
     from trajtune.study.results import read_results
 
-    return summarise(read_results(folder))
+    return summarise(read_results(folder), baseline)
 
 
 def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
     """Print one table a suite and setting."""
-    from trajtune.report import COLUMNS, cell_row, title
+    from trajtune.report import cell_row, columns, title
 
     for c in comparisons:
         cells = [*([c.zero_shot] if c.zero_shot else []), *c.cells]
-        out.table(COLUMNS, [cell_row(cell) for cell in cells], f"{title(c)}: {', '.join(c.tasks)}")
+        out.table(columns(c), [cell_row(cell) for cell in cells], f"{title(c)}: {', '.join(c.tasks)}")

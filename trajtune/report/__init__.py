@@ -2,6 +2,6 @@
 
 from trajtune.report.cells import CellSummary, Comparison, summarise
 from trajtune.report.figure import draw
-from trajtune.report.markdown import COLUMNS, cell_row, title, to_markdown
+from trajtune.report.markdown import cell_row, columns, title, to_markdown
 
-__all__ = ["COLUMNS", "CellSummary", "Comparison", "cell_row", "draw", "summarise", "title", "to_markdown"]
+__all__ = ["CellSummary", "Comparison", "cell_row", "columns", "draw", "summarise", "title", "to_markdown"]

@@ -1,4 +1,4 @@
-"""A picture of every cell's gain over zero-shot: one panel a suite and setting, algorithms down, tunings across."""
+"""A picture of every cell's gain over its baseline: one panel a suite and setting, algorithms down, tunings across."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ LIMIT = 0.5
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a PNG. Blue is better than zero-shot, red worse; a mark says that the interval leaves zero out."""
+    """Write a PNG. Blue is better than the baseline, red worse; a mark says that the interval leaves zero out."""
     comparisons = [each for each in comparisons if each.cells]  # of an unfinished study, some have zero-shot alone
     if not comparisons:
         raise UserError("there is nothing to draw yet: only zero-shot has results")
@@ -31,7 +31,7 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for axis, comparison, down, across in zip(axes, comparisons, rows, columns, strict=True):
         image = _panel(axis, comparison, down, across)
-    figure.colorbar(image, ax=axes, label="normalised return minus zero-shot", shrink=0.8)
+    figure.colorbar(image, ax=axes, label=f"normalised return minus {comparisons[0].baseline}", shrink=0.8)
     write_atomically(path, lambda p: figure.savefig(p, dpi=130, format="png"))
 
 

@@ -4,22 +4,11 @@ from collections.abc import Sequence
 
 from trajtune.report.cells import CellSummary, Comparison
 
-COLUMNS = (
-    "cell",
-    "runs",
-    "return",
-    "normalised",
-    "minus zero-shot",
-    "95% interval",
-    "",
-    "finetune s",
-    "evaluate s",
-)
 MARKS = {"better": "+", "worse": "-", "same": "", "diverged": "", "": ""}
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Write every suite and setting as two tables: normalised scores at a glance, then each cell beside zero-shot."""
+    """Write every suite and setting as two tables: scores at a glance, then each cell beside its baseline."""
     return "\n\n".join("\n".join(_section(each)) for each in comparisons) + "\n"
 
 
@@ -28,16 +17,16 @@ def _section(c: Comparison) -> list[str]:
     lines.append(f"Tasks: {', '.join(c.tasks)}.")
     if c.zero_shot is not None:
         lines[-1] += f" Zero-shot: {_number(c.zero_shot.normalised, 3)} ({_number(c.zero_shot.mean_return, 1)})."
-    columns = list(dict.fromkeys(cell.tuning for cell in c.cells))
+    tunings = list(dict.fromkeys(cell.tuning for cell in c.cells))
     rows = list(dict.fromkeys((cell.algorithm, cell.label) for cell in c.cells))
     found = {(cell.algorithm, cell.label, cell.tuning): cell for cell in c.cells}
-    lines += ["", *_table(["normalised", *columns], [[cell_name(r), *_marks(found, r, columns)] for r in rows])]
-    lines += ["", *_table(COLUMNS, [cell_row(cell) for cell in c.cells])]
+    lines += ["", *_table(["normalised", *tunings], [[cell_name(r), *_marks(found, r, tunings)] for r in rows])]
+    lines += ["", *_table(columns(c), [cell_row(cell) for cell in c.cells])]
     return lines
 
 
-def _marks(found: dict[tuple[str, str, str], CellSummary], row: tuple[str, str], columns: Sequence[str]) -> list[str]:
-    cells = [found.get((*row, column)) for column in columns]
+def _marks(found: dict[tuple[str, str, str], CellSummary], row: tuple[str, str], tunings: Sequence[str]) -> list[str]:
+    cells = [found.get((*row, tuning)) for tuning in tunings]
     return ["" if cell is None else mark(cell) for cell in cells]
 
 
@@ -47,15 +36,21 @@ def title(c: Comparison) -> str:
     return f"{c.suite}, {c.trajectories} {c.quality} trajectories{reward}"
 
 
+def columns(c: Comparison) -> list[str]:
+    """What stands above ``cell_row``."""
+    difference = [f"minus {c.baseline}", "95% interval", ""]
+    return ["cell", "runs", "return", "normalised", *difference, "finetune s", "evaluate s"]
+
+
 def mark(cell: CellSummary) -> str:
-    """The normalised score, with + or - where the cell is better or worse than zero-shot."""
+    """The normalised score, with + or - where the cell is better or worse than its baseline."""
     if cell.normalised is None:
         return cell.verdict
     return f"{cell.normalised:.2f}{MARKS[cell.verdict]}" + (f" ({cell.diverged} diverged)" if cell.diverged else "")
 
 
 def cell_row(cell: CellSummary) -> list[str]:
-    """What a table says of a cell, under ``COLUMNS``."""
+    """What a table says of a cell, under ``columns``."""
     runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
     interval = "-" if cell.interval is None else f"[{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]"
     scores = [_number(cell.mean_return, 1), _number(cell.normalised, 3), _number(cell.gain, 3), interval, cell.verdict]
