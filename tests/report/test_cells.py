@@ -91,9 +91,8 @@ def test_only_like_is_compared_with_like(changed: dict, name: str) -> None:
 def test_an_algorithm_may_be_the_baseline() -> None:
     """qp-sft is compared with sft under the same tuning; sft with nothing; a cell without a counterpart has no gain."""
     lone = replace(result("dpo", 1, (-30.0, -10.0)), tuning="prompt")
-    [comparison] = summarise(
-        [*ZERO, result("sft", 1, (-50.0, -30.0)), result("qp-sft", 1, (-30.0, -20.0)), lone], "sft"
-    )
+    runs = [*ZERO, result("sft", 1, (-50.0, -30.0)), result("qp-sft", 1, (-30.0, -20.0)), lone]
+    [comparison] = summarise(runs, "sft")
     sft, qp, dpo = comparison.cells
     assert (sft.gain, dpo.gain) == (None, None)
     assert qp.gain == pytest.approx(0.15)
