@@ -41,7 +41,7 @@ class Output:
             table.add_column(column, justify="left" if i < left else "right")
         for row in rows:
             table.add_row(*row)
-        width = None if sys.stdout.isatty() else 120
+        width = None if sys.stdout.isatty() else 160
         Console(width=width).print(table)
 
     def progress(self, stage: str, done: int, total: int) -> None:
