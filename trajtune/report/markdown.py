@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from trajtune.report.cells import CellSummary, Comparison
+from trajtune.study.results import UNTUNED
 
 MARKS = {"better": "+", "worse": "-", "same": "", "diverged": "", "": ""}
 
@@ -54,7 +55,8 @@ def cell_row(cell: CellSummary) -> list[str]:
     runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
     interval = "-" if cell.interval is None else f"[{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]"
     scores = [_number(cell.mean_return, 1), _number(cell.normalised, 3), _number(cell.gain, 3), interval, cell.verdict]
-    name = f"{cell_name((cell.algorithm, cell.label))} x {cell.tuning}"
+    row = cell_name((cell.algorithm, cell.label))
+    name = row if cell.tuning == UNTUNED else f"{row} x {cell.tuning}"
     return [name, runs, *scores, f"{cell.finetune_seconds:.1f}", f"{cell.evaluate_seconds:.1f}"]
 
 

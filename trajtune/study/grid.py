@@ -12,13 +12,10 @@ from trajtune.configs import structured
 from trajtune.data import REWARDS
 from trajtune.errors import UserError, unknown
 from trajtune.files import first_line
-from trajtune.study.results import ZERO_SHOT
+from trajtune.study.results import UNTUNED, ZERO_SHOT
 from trajtune.suites import get_suite
 from trajtune.training import TrainConfig
 from trajtune.tunings import STD, TUNINGS
-
-UNTUNED = "none"
-"""The tuning of a zero-shot cell."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from trajtune.statistics import normalised
 
 FORMAT, VERSION = "trajtune-result", 1
 STUDY = "study.json"
-ZERO_SHOT = "zero-shot"
+ZERO_SHOT, UNTUNED = "zero-shot", "none"
+"""Algorithm and tuning of a zero-shot cell."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from trajtune.files import remove_leftovers, write_json
 from trajtune.policy import Plain
 from trajtune.processes import worker_pool
 from trajtune.rollout import evaluate_plain
-from trajtune.study.grid import UNTUNED, Cell, Study
-from trajtune.study.results import STUDY, Result, differences, read_result, write_result
+from trajtune.study.grid import Cell, Study
+from trajtune.study.results import STUDY, UNTUNED, Result, differences, read_result, write_result
 from trajtune.study.sources import agent_of, check_data, dataset_of, digests, forget
 from trajtune.suites import get_suite
 from trajtune.training import TrainConfig, few_shot, finetune
