@@ -120,6 +120,6 @@ def test_markdown_and_command_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "better" in capsys.readouterr().out
     text = (tmp_path / "table.md").read_text()
     assert "Tasks: task 1, task 2. Zero-shot: 0.500 (-22.5)." in text
-    assert "| sft | 0.70+ |" in text
+    assert "| sft | 0.70 ↑ |" in text
     assert main(["report", str(tmp_path / "nothing")]) == 2
     assert "is not a study" in capsys.readouterr().err

@@ -16,7 +16,7 @@ LIMIT = 0.5
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a PNG. Blue is better than the baseline, red worse; a mark says that the interval leaves zero out."""
+    """Write a PNG. Blue is better than the baseline, red worse; an arrow says that the interval leaves zero out."""
     comparisons = [each for each in comparisons if each.cells]  # of an unfinished study, some have zero-shot alone
     if not comparisons:
         raise UserError("there is nothing to draw yet: only zero-shot has results")
@@ -44,7 +44,8 @@ def _panel(axis: Any, comparison: Comparison, down: list[tuple[str, str]], acros
         for x, cell in enumerate(line):
             if cell is not None:
                 dark = abs(_gain(cell)) > 0.6 * LIMIT
-                axis.text(x, y, mark(cell), ha="center", va="center", fontsize=8, color="white" if dark else "black")
+                text = mark(cell).replace(" (", "\n(")
+                axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     zero = comparison.zero_shot
     below = "" if zero is None or zero.normalised is None else f"\nzero-shot {zero.normalised:.2f}"
     axis.set_title(title(comparison) + below, fontsize=9)

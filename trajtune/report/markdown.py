@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from trajtune.report.cells import CellSummary, Comparison
 from trajtune.study.results import UNTUNED
 
-MARKS = {"better": "+", "worse": "-", "same": "", "diverged": "", "": ""}
+MARKS = {"better": " ↑", "worse": " ↓", "same": "", "diverged": "", "": ""}
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -44,7 +44,7 @@ def columns(c: Comparison) -> list[str]:
 
 
 def mark(cell: CellSummary) -> str:
-    """The normalised score, with + or - where the cell is better or worse than its baseline."""
+    """The normalised score, with an arrow where the cell is better or worse than its baseline."""
     if cell.normalised is None:
         return cell.verdict
     return f"{cell.normalised:.2f}{MARKS[cell.verdict]}" + (f" ({cell.diverged} diverged)" if cell.diverged else "")
