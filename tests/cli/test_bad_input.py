@@ -120,7 +120,7 @@ def copy(source: Path, target: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
-        ([], "Expected one of {suites, collect, pretrain, finetune, evaluate, merge, inspect, demo}"),
+        ([], "Expected one of {suites, collect, pretrain, finetune, evaluate, study, report, merge, inspect, demo}"),
         (["nonsense"], "nonsense"),
         (["--nonsense"], "--nonsense"),
         (["suites", "--nonsense"], "--nonsense"),
@@ -189,7 +189,6 @@ def test_collect_without_a_script(refuse: Refuse, tmp_path: Path) -> None:
         (["--learning-rate", "-1"], "learning_rate"),
         (["--learning-rate", "nan"], "learning_rate"),
         (["--learning-rate", "inf"], "learning_rate"),
-        (["--std", "0"], "std must be a positive number"),
         (["--tasks", "16"], "suite point has no task 16"),
         (["--quality", "nonsense"], "unknown quality 'nonsense': choose one of expert, medium"),
         (["--width", "15", "--heads", "2"], "width (15) must be a multiple of its heads (2)"),
@@ -233,6 +232,9 @@ def test_pretrain(refuse: Refuse, point_data: Dataset, tmp_path: Path, options: 
         (["--batch", "0"], "batch must be at least 1, got 0"),
         (["--seed", "-1"], "seed must be 0 to 4294967295, got -1"),
         (["--learning-rate", "-0.1"], "learning_rate"),
+        (["--std", "0"], "std must be a positive number, got 0.0"),
+        (["--algorithm", "ppo", "--set", "lam=1.5"], "lam must lie in [0, 1], got 1.5"),
+        (["--algorithm", "cql", "--set", "gamma=2"], "gamma must lie in [0, 1], got 2.0"),
         (["--reward", "spares"], "--reward"),
         (["--set", "old_policy_every=0", "--algorithm", "grpo"], "old_policy_every must be at least 1"),
         (["--device", "nonsense"], "unknown device 'nonsense': choose auto, cpu or cuda"),
@@ -675,3 +677,23 @@ def test_a_real_process(arguments: list[str], culprit: str) -> None:
     command = [sys.executable, "-m", "trajtune", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     one_line(done.returncode, done.stdout, done.stderr, culprit)
+
+
+@pytest.mark.parametrize(
+    ("command", "culprit"),
+    [
+        (["study", "nothing.yaml", "--out", "out"], "there is no study nothing.yaml"),
+        (["study", "study.yaml", "--out", "out", "--workers", "-1"], "workers must be at least 1"),
+        (["study", "study.yaml", "--out", "out"], "none is not a dataset: it has no dataset.json"),
+        (["report", "nothing"], "nothing is not a study: it has no study.json"),
+        (["report", "nothing", "--baseline", "sft"], "nothing is not a study: it has no study.json"),
+    ],
+)
+def test_study_and_report(
+    refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], culprit: str
+) -> None:
+    (tmp_path / "study.yaml").write_text(
+        "suites: {point: {agent: none, data: none}}\nsettings: {quality: medium, trajectories: 5}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    refuse(command, culprit)
