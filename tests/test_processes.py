@@ -33,7 +33,7 @@ def die(number: int) -> None:
 
 
 def test_a_killed_worker_is_a_line_not_a_traceback() -> None:
-    with pytest.raises(UserError, match="a worker process was killed"), worker_pool(2) as run:
+    with pytest.raises(UserError, match="a worker process died"), worker_pool(2) as run:
         list(run(die, range(4)))
     assert multiprocessing.active_children() == []
 

@@ -45,7 +45,10 @@ def worker_pool(workers: int) -> Iterator[Map]:
         for child in set(active_children()) - others:
             child.terminate()
         if isinstance(error, BrokenProcessPool):
-            raise UserError("a worker process was killed (out of memory?); the same command goes on") from None
+            raise UserError(
+                "a worker process died: killed, out of memory, or begun by a script that does not guard its calls "
+                "with if __name__ == '__main__'; the same command goes on"
+            ) from None
         raise
     finally:
         executor.shutdown(cancel_futures=True)

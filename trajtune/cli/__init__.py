@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         out.close()
-        print("trajtune: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("trajtune: stopped; the same command goes on from what was saved", file=sys.stderr)
         return 130
     finally:
         out.close()

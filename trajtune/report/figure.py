@@ -31,7 +31,9 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
     for axis, comparison, down, across in zip(axes, comparisons, rows, columns, strict=True):
         image = _panel(axis, comparison, down, across)
-    figure.colorbar(image, ax=axes, label=f"normalised return minus {comparisons[0].baseline}", shrink=0.8)
+    bar = figure.colorbar(image, ax=axes, extend="both", shrink=0.9)
+    bar.set_label(f"normalised return - {comparisons[0].baseline}\narrow: 95% interval leaves zero out", fontsize=7)
+    bar.ax.tick_params(labelsize=7)
     write_atomically(path, lambda p: figure.savefig(p, dpi=130, format="png"))
 
 

@@ -141,13 +141,14 @@ def _check_method(method: Method) -> None:
         raise UserError(f"std must be a positive number, got {method.std}")
 
 
-def load_study(path: Path) -> Study:
+def load_study(path: Path | str) -> Study:
     """Read a study from YAML; every wrong name or value in it is a ``UserError`` that says where.
 
     Paths in it are relative to the working directory, as those on a command line.
     """
     import yaml
 
+    path = Path(path)
     try:
         value = yaml.load(path.read_text(), _loader())  # a SafeLoader
         json.dumps(value)  # dates, loops and the like have no place in options

@@ -46,7 +46,7 @@ class _Job:
 
 
 def run_study(
-    study: Study, folder: Path, workers: int = 1, progress: Callable[[str, int, int], None] = lambda *a: None
+    study: Study, folder: Path | str, workers: int = 1, progress: Callable[[str, int, int], None] = lambda *a: None
 ) -> None:
     """Run every cell of ``study`` on every task that has no result in ``folder`` yet.
 
@@ -54,6 +54,7 @@ def run_study(
     too: the study goes on. Results do not depend on ``workers``. More than one are started by spawning: a script that
     calls this needs ``if __name__ == "__main__":``.
     """
+    folder = Path(folder)
     study.check()
     forget()
     if folder.is_dir():

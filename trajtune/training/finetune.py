@@ -107,7 +107,7 @@ def finetune(
     algorithm_options: Mapping[str, Any] | None = None,
     tuning_options: Mapping[str, Any] | None = None,
     std: float = STD,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     device: torch.device | str = "cpu",
     on_step: Callable[[int, Policy, dict[str, float]], None] = lambda step, policy, metrics: None,
 ) -> Finetuned:
@@ -116,6 +116,7 @@ def finetune(
     ``on_step(step, policy, metrics)`` is called after every step; the policy may be evaluated there.
     """
     _check(base, data)
+    folder = None if folder is None else Path(folder)
     size, config = base.agent.config, resolve_training(config or TrainConfig(), tuning)
     metadata = {
         "base": base.digest,
