@@ -107,20 +107,14 @@ def _one_task(job: tuple[DemoConfig, int]) -> dict[str, Any]:
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over tasks, and intervals of the paired normalised differences, resampled within each task."""
-    from trajtune.statistics import stratified_interval
+    from trajtune.statistics import normalised, stratified_interval
 
-    def normalised(name: str) -> Any:
+    def scores(name: str) -> Any:
         """[tasks, episodes]"""
-        ends = [(r["references"]["random"], r["references"]["expert"]) for r in results]
-        return np.array(
-            [
-                [(value - low) / (high - low) for value in result["scores"][name]["returns"]]
-                for result, (low, high) in zip(results, ends, strict=True)
-            ]
-        )
+        return np.array([[normalised(v, r["references"]) for v in r["scores"][name]["returns"]] for r in results])
 
     names = (ZERO_SHOT, *ALGORITHMS)
-    every = {name: normalised(name) for name in names}
+    every = {name: scores(name) for name in names}
     pairs = [("sft", ZERO_SHOT), ("qp-sft", ZERO_SHOT), ("qp-sft", "sft")]
     return {
         "mean_return": {n: float(np.mean([r["scores"][n]["mean_return"] for r in results])) for n in names},

@@ -56,13 +56,18 @@ def claim_folder(folder: Path, mark: str, run: Mapping[str, Any], what: str, bes
         remove_leftovers(path)  # of a run killed before it had marked the folder
     if path.exists():
         found = read_json(path, what)
-        odd = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+        odd = differing(found, wanted)
         if odd:
             raise UserError(f"{folder} holds an unfinished {what} with another {', '.join(odd)}: choose another folder")
     elif folder.exists() and (not folder.is_dir() or any(each.name not in beside for each in folder.iterdir())):
         raise UserError(f"{folder} already holds something else: choose another folder")
     else:
         write_json(path, wanted)
+
+
+def differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return the keys under which two mappings differ, sorted."""
+    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
 
 
 def disk_error(path: Path, error: OSError) -> UserError:

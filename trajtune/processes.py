@@ -11,6 +11,14 @@ from typing import Any
 
 from trajtune.errors import UserError
 
+
+def count_workers(asked: int) -> int:
+    """Return how many workers to start: as many as asked for, or one a core for 0."""
+    if asked < 0:
+        raise UserError(f"workers must be at least 1, or 0 for one a core, got {asked}")
+    return asked or os.cpu_count() or 1
+
+
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trajtune.algorithms.advantages import grid, group_advantages, groups
 from trajtune.algorithms.base import Algorithm, Metrics, detached
-from trajtune.algorithms.losses import grpo_loss, kl_estimate, log_prob, masked_mean
+from trajtune.algorithms.losses import grpo_loss, kl_estimate, log_prob, masked_mean, ratio_metrics
 from trajtune.algorithms.owned import prefixed, under
 from trajtune.data import Trajectories
 from trajtune.errors import UserError
@@ -67,10 +67,9 @@ class GRPO(Algorithm):
             reference = log_prob(policy.reference(batch), w.actions, w.mask)
         new = log_prob(policy.normal(mean), w.actions, w.mask)
         loss = grpo_loss(new - old, new - reference, self.advantages[w.index], c.epsilon, c.beta, w.mask)
-        ratio = (new - old).exp()
-        clipped = masked_mean(((ratio - 1.0).abs() > c.epsilon).float(), w.mask)
+        ratio, clipped = ratio_metrics(new - old, c.epsilon, w.mask)
         kl = masked_mean(kl_estimate(new - reference), w.mask)
-        return loss, detached(grpo=loss, ratio=masked_mean(ratio, w.mask), clipped=clipped, kl=kl)
+        return loss, detached(grpo=loss, ratio=ratio, clipped=clipped, kl=kl)
 
     def after_step(self, policy: Policy, step: int) -> None:
         if (step + 1) % self.config.old_policy_every == 0:

@@ -43,6 +43,12 @@ def surrogate(log_ratio: Tensor, advantages: Tensor, epsilon: float) -> Tensor:
     return torch.where(advantages >= 0, above, below).exp() * advantages
 
 
+def ratio_metrics(log_ratio: Tensor, epsilon: float, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ratio pi/pi_old, and the share of steps with one outside 1 +- epsilon; ``log_ratio`` [B, K]."""
+    ratio = log_ratio.exp()
+    return masked_mean(ratio, mask), masked_mean(((ratio - 1.0).abs() > epsilon).float(), mask)
+
+
 def kl_estimate(log_ratio: Tensor) -> Tensor:
     """Equation 7, the k3 estimator [B, K]: x - log x - 1 with x = pi_ref/pi; ``log_ratio`` is log pi/pi_ref."""
     return torch.exp(-log_ratio) + log_ratio - 1.0

@@ -8,7 +8,7 @@ from torch import Tensor
 from trajtune.agents import Critic, initialise_critic
 from trajtune.algorithms.advantages import gae, grid, standardise
 from trajtune.algorithms.base import Algorithm, Metrics, detached
-from trajtune.algorithms.losses import log_prob, masked_mean, ppo_loss, value_loss
+from trajtune.algorithms.losses import log_prob, masked_mean, ppo_loss, ratio_metrics, value_loss
 from trajtune.algorithms.owned import descend, learning, prefixed, under
 from trajtune.configs import check_shares
 from trajtune.data import Trajectories
@@ -94,9 +94,8 @@ class PPO(Algorithm):
             old = log_prob(policy.normal(policy.mean_with(self.old_policy, batch)), w.actions, w.mask)
         log_ratio = log_prob(policy.normal(mean), w.actions, w.mask) - old
         loss = ppo_loss(log_ratio, self.advantages[w.index], c.epsilon, w.mask)
-        ratio = log_ratio.exp()
-        clipped = masked_mean(((ratio - 1.0).abs() > c.epsilon).float(), w.mask)
-        return loss, detached(ppo=loss, ratio=masked_mean(ratio, w.mask), clipped=clipped)
+        ratio, clipped = ratio_metrics(log_ratio, c.epsilon, w.mask)
+        return loss, detached(ppo=loss, ratio=ratio, clipped=clipped)
 
     def after_step(self, policy: Policy, step: int) -> None:
         if (step + 1) % self.config.old_policy_every == 0:

@@ -1,6 +1,5 @@
 """trajtune collect"""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,12 +35,11 @@ class Collect:
     json: bool = False
 
     def run(self, out: Output) -> None:
-        from trajtune.errors import UserError
         from trajtune.experts.collect import CollectConfig, collect
+        from trajtune.processes import count_workers
         from trajtune.suites import get_suite
 
-        if self.workers < 0:
-            raise UserError(f"workers must be at least 1, or 0 for one a core, got {self.workers}")
+        workers = count_workers(self.workers)
         suite = get_suite(self.suite)
         config = CollectConfig(
             suite=self.suite,
@@ -53,7 +51,7 @@ class Collect:
             seed=self.seed,
             dtype=self.dtype,
         )
-        data = collect(config, self.out, self.workers or os.cpu_count() or 1, out.progress)
+        data = collect(config, self.out, workers, out.progress)
         out.close()
         rows, summary = [], {}
         for quality in config.qualities:

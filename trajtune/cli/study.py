@@ -1,6 +1,5 @@
 """trajtune study"""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,13 +22,12 @@ class Study:
 
     def run(self, out: Output) -> None:
         from trajtune.cli.report import load_comparisons, show
-        from trajtune.errors import UserError
+        from trajtune.processes import count_workers
         from trajtune.study.grid import load_study
         from trajtune.study.runner import run_study
 
-        if self.workers < 0:
-            raise UserError(f"workers must be at least 1, or 0 for one a core, got {self.workers}")
-        run_study(load_study(self.file), self.out, self.workers or os.cpu_count() or 1, out.progress)
+        workers = count_workers(self.workers)
+        run_study(load_study(self.file), self.out, workers, out.progress)
         out.close()
         comparisons = load_comparisons(self.out)
         show(comparisons, out)

@@ -55,6 +55,22 @@ class Comparison:
     zero_shot: CellSummary | None
     cells: tuple[CellSummary, ...]
 
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Algorithm and label of every row of a matrix of the cells."""
+        return list(dict.fromkeys((cell.algorithm, cell.label) for cell in self.cells))
+
+    @property
+    def tunings(self) -> list[str]:
+        """Its columns."""
+        return list(dict.fromkeys(cell.tuning for cell in self.cells))
+
+    @property
+    def matrix(self) -> list[list[CellSummary | None]]:
+        """The cells, rows by tunings; None where the study has none."""
+        found = {(cell.algorithm, cell.label, cell.tuning): cell for cell in self.cells}
+        return [[found.get((*row, tuning)) for tuning in self.tunings] for row in self.rows]
+
 
 def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comparison]:
     """Group results by suite and setting and compare with zero-shot, or with an algorithm under the same tuning.

@@ -23,23 +23,20 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = [list(dict.fromkeys((c.algorithm, c.label) for c in each.cells)) for each in comparisons]
-    columns = [list(dict.fromkeys(c.tuning for c in each.cells)) for each in comparisons]
-    height = 1.6 + 0.36 * max(map(len, rows))
+    height = 1.6 + 0.36 * max(len(each.rows) for each in comparisons)
     figure = Figure(figsize=(1.2 + 3.6 * len(comparisons), height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(comparisons), squeeze=False)[0]
-    for axis, comparison, down, across in zip(axes, comparisons, rows, columns, strict=True):
-        image = _panel(axis, comparison, down, across)
+    for axis, comparison in zip(axes, comparisons, strict=True):
+        image = _panel(axis, comparison)
     bar = figure.colorbar(image, ax=axes, extend="both", shrink=0.9)
     bar.set_label(f"normalised return - {comparisons[0].baseline}\narrow: 95% interval leaves zero out", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     write_atomically(path, lambda p: figure.savefig(p, dpi=130, format="png"))
 
 
-def _panel(axis: Any, comparison: Comparison, down: list[tuple[str, str]], across: list[str]) -> Any:
-    found = {(c.algorithm, c.label, c.tuning): c for c in comparison.cells}
-    cells = [[found.get((*row, column)) for column in across] for row in down]
+def _panel(axis: Any, comparison: Comparison) -> Any:
+    down, across, cells = comparison.rows, comparison.tunings, comparison.matrix
     gains = np.array([[_gain(cell) for cell in line] for line in cells])
     image = axis.imshow(gains, cmap="RdBu", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
     for y, line in enumerate(cells):

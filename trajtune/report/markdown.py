@@ -18,17 +18,11 @@ def _section(c: Comparison) -> list[str]:
     lines.append(f"Tasks: {', '.join(c.tasks)}.")
     if c.zero_shot is not None:
         lines[-1] += f" Zero-shot: {_number(c.zero_shot.normalised, 3)} ({_number(c.zero_shot.mean_return, 1)})."
-    tunings = list(dict.fromkeys(cell.tuning for cell in c.cells))
-    rows = list(dict.fromkeys((cell.algorithm, cell.label) for cell in c.cells))
-    found = {(cell.algorithm, cell.label, cell.tuning): cell for cell in c.cells}
-    lines += ["", *_table(["normalised", *tunings], [[cell_name(r), *_marks(found, r, tunings)] for r in rows])]
+    marks = [["" if cell is None else mark(cell) for cell in line] for line in c.matrix]
+    rows = [[cell_name(row), *line] for row, line in zip(c.rows, marks, strict=True)]
+    lines += ["", *_table(["normalised", *c.tunings], rows)]
     lines += ["", *_table(columns(c), [cell_row(cell) for cell in c.cells])]
     return lines
-
-
-def _marks(found: dict[tuple[str, str, str], CellSummary], row: tuple[str, str], tunings: Sequence[str]) -> list[str]:
-    cells = [found.get((*row, tuning)) for tuning in tunings]
-    return ["" if cell is None else mark(cell) for cell in cells]
 
 
 def title(c: Comparison) -> str:

@@ -1,7 +1,6 @@
 """What a study declares, and the cells that makes."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from trajtune.files import first_line
 from trajtune.study.results import UNTUNED, ZERO_SHOT
 from trajtune.suites import get_suite
 from trajtune.training import TrainConfig
-from trajtune.tunings import STD, TUNINGS
+from trajtune.tunings import STD, TUNINGS, check_std
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,14 @@ class Cell:
     setting: Setting
     algorithm: str
     tuning: str
-    label: str
     seed: int
     method: Method
 
     @property
     def folder(self) -> Path:
         """Where its results lie, relative to the study's folder."""
-        s = self.setting
-        name = f"{self.algorithm}-{self.tuning}" + (f"-{self.label}" if self.label else "")
+        s, label = self.setting, self.method.label
+        name = f"{self.algorithm}-{self.tuning}" + (f"-{label}" if label else "")
         return Path(self.suite, f"{s.quality}-{s.trajectories}-{s.reward}", name, f"seed-{self.seed}")
 
 
@@ -92,7 +90,7 @@ class Study:
                     for method in (zero, *self.methods):
                         for algorithm in method.algorithms:
                             for tuning in method.tunings:
-                                yield Cell(suite, setting, algorithm, tuning, method.label, seed, method)
+                                yield Cell(suite, setting, algorithm, tuning, seed, method)
 
     def check(self) -> None:
         """Raise a ``UserError`` for what cannot be run: unknown names, numbers out of range, a cell declared twice."""
@@ -137,8 +135,7 @@ def _check_method(method: Method) -> None:
                 raise unknown(kind, name, choices)
     if any(not (c.isalnum() or c in "-_.=") for c in method.label):
         raise UserError(f"label {method.label!r} becomes part of a folder's name: letters, digits and -_.= only")
-    if not 0.0 < method.std < math.inf:
-        raise UserError(f"std must be a positive number, got {method.std}")
+    check_std(method.std)
 
 
 def load_study(path: Path | str) -> Study:

@@ -9,7 +9,7 @@ from typing import Any
 
 from trajtune.configs import structured
 from trajtune.errors import UserError
-from trajtune.files import read_json, write_json
+from trajtune.files import differing, read_json, write_json
 from trajtune.statistics import normalised
 
 FORMAT, VERSION = "trajtune-result", 1
@@ -105,4 +105,4 @@ def differences(result: Result, identity: Mapping[str, Any], run: Mapping[str, A
     """Return the names under which a result differs from the one wanted: in its own fields, and in its run."""
     wanted = json.loads(json.dumps(run))
     other = [key for key, value in identity.items() if getattr(result, key) != value]
-    return other + sorted(k for k in result.run.keys() | wanted.keys() if result.run.get(k) != wanted.get(k))
+    return other + differing(result.run, wanted)

@@ -41,7 +41,7 @@ class _Job:
     def identity(self) -> dict[str, Any]:
         """The fields of its result that say which it is."""
         cell, setting = self.cell, self.cell.setting
-        names = {"suite": cell.suite, "algorithm": cell.algorithm, "tuning": cell.tuning, "label": cell.label}
+        names = {"suite": cell.suite, "algorithm": cell.algorithm, "tuning": cell.tuning, "label": cell.method.label}
         return {**names, **asdict(setting), "seed": cell.seed, "task": self.task}
 
 
@@ -80,11 +80,11 @@ def _jobs(study: Study, folder: Path) -> Iterator[_Job]:
         tasks = get_suite(name).select(study.tasks)
         for setting in study.settings:
             check_data(name, source, setting.quality, setting.trajectories, tasks)
+            own = [cell for cell in cells if (cell.suite, cell.setting) == (name, setting)]
+            runs = [{**found, **_options(study, cell)} for cell in own]
             for task in tasks:
-                for cell in cells:
-                    if (cell.suite, cell.setting) == (name, setting):
-                        run = {**found, **_options(study, cell)}
-                        yield _Job(cell, task, study, run, folder / cell.folder / f"task-{task}.json")
+                for cell, run in zip(own, runs, strict=True):
+                    yield _Job(cell, task, study, run, folder / cell.folder / f"task-{task}.json")
 
 
 def _options(study: Study, cell: Cell) -> dict[str, Any]:

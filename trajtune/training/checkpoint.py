@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trajtune.agents.saving import tensors_digest
 from trajtune.errors import UserError
-from trajtune.files import claim_folder, write_atomically
+from trajtune.files import claim_folder, differing, write_atomically
 
 NAME = "checkpoint.safetensors"
 MARK = "unfinished.json"
@@ -79,7 +79,6 @@ def load_checkpoint(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor
         raise UserError(f"{path} is damaged ({str(error)[:100]}): delete it to start again") from None
     wanted = json.loads(json.dumps(run))
     if saved != wanted:
-        keys = saved.keys() | wanted.keys()
-        odd = sorted(k for k in keys if saved.get(k) != wanted.get(k))
-        raise UserError(f"{folder} holds an unfinished run with another {', '.join(odd)}: choose another folder")
+        odd = ", ".join(differing(saved, wanted))
+        raise UserError(f"{folder} holds an unfinished run with another {odd}: choose another folder")
     return tensors, step, log

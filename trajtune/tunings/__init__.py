@@ -41,6 +41,12 @@ def _config(name: str, options: Mapping[str, Any] | None) -> Any:
     return override(TUNINGS[name].config(), options or {}, f"tuning {name}")
 
 
+def check_std(std: float) -> None:
+    """Raise a ``UserError`` unless this can be a deviation."""
+    if not 0.0 < std < math.inf:
+        raise UserError(f"std must be a positive number, got {std}")
+
+
 def make_policy(
     name: str,
     agent: PromptDT,
@@ -52,8 +58,7 @@ def make_policy(
 ) -> Policy:
     """Put an agent under a tuning. ``prompt`` [1, P] is one of the task's; ``options`` override the config."""
     config = _config(name, options)
-    if not 0.0 < std < math.inf:
-        raise UserError(f"std must be a positive number, got {std}")
+    check_std(std)
     return TUNINGS[name].policy(agent, prompt, config, std, seed)  # type: ignore[call-arg, arg-type]
 
 
@@ -62,4 +67,4 @@ def resolve_tuning(name: str, options: Mapping[str, Any] | None = None) -> dict[
     return dataclasses.asdict(_config(name, options))
 
 
-__all__ = ["STD", "TUNINGS", "Plain", "Policy", "Tuning", "make_policy", "resolve_tuning"]
+__all__ = ["STD", "TUNINGS", "Plain", "Policy", "Tuning", "check_std", "make_policy", "resolve_tuning"]
