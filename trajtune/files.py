@@ -5,14 +5,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trajtune.errors import UserError
+from trajtune.errors import UserError, first_line
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -46,25 +46,6 @@ def remove_leftovers(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def claim_folder(folder: Path, mark: str, run: Mapping[str, Any], what: str, beside: Collection[str] = ()) -> None:
-    """Mark an empty folder as that of ``run``, or check that it already is; anything else in it is an error.
-
-    The file ``mark`` says so until the run has something better. ``beside`` names what may be there without it.
-    """
-    path, wanted = folder / mark, json.loads(json.dumps(run))
-    if folder.is_dir():
-        remove_leftovers(path)  # of a run killed before it had marked the folder
-    if path.exists():
-        found = read_json(path, what)
-        odd = differing(found, wanted)
-        if odd:
-            raise UserError(f"{folder} holds an unfinished {what} with another {', '.join(odd)}: choose another folder")
-    elif folder.exists() and (not folder.is_dir() or any(each.name not in beside for each in folder.iterdir())):
-        raise UserError(f"{folder} already holds something else: choose another folder")
-    else:
-        write_json(path, wanted)
-
-
 def differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Return the keys under which two mappings differ, sorted."""
     return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
@@ -95,11 +76,11 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path.parent} is not {_article(what)}: it has no {path.name}") from None
+        raise UserError(f"{path.parent} is not {article(what)}: it has no {path.name}") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number too long
         raise UserError(f"{path} is not readable as JSON ({first_line(error)}): is it a trajtune {what}?") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} does not describe {_article(what)}")
+        raise UserError(f"{path} does not describe {article(what)}")
     return value
 
 
@@ -122,7 +103,7 @@ def read_arrays(path: Path, what: str) -> dict[str, npt.NDArray[Any]]:
         raise UserError(f"{path.parent} is not a complete {what}: {path.name} is missing") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # The last two: types of numbers that safetensors knows and NumPy does not, such as bfloat16.
-        raise UserError(f"{path} is damaged or not {_article(what)} file ({first_line(error)})") from None
+        raise UserError(f"{path} is damaged or not {article(what)} file ({first_line(error)})") from None
 
 
 def sha256(path: Path) -> str:
@@ -131,10 +112,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _article(what: str) -> str:
+def article(what: str) -> str:
+    """Put the article before the name of a thing."""
     return f"an {what}" if what[0] in "aeiou" else f"a {what}"
-
-
-def first_line(error: Exception) -> str:
-    """Return the beginning of an error's message, to be quoted in a message of one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
