@@ -10,15 +10,18 @@ Three facts make it fast, and all are exact (tests compare with the plain agent)
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trajtune.agents import PromptDT
-from trajtune.agents.prompt_dt import Embeddings
-from trajtune.agents.transformer import attend
+from trajtune.agents.base import check_timestep
+from trajtune.agents.prompt_dt.transformer import attend
 from trajtune.types import Prompt
+
+if TYPE_CHECKING:
+    from trajtune.agents.prompt_dt.model import PromptDT
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,19 @@ class _Block:
     down: tuple[Tensor, Tensor]
 
 
-class Actor:
-    """Acts for B episodes in step. ``begin`` with their prompts, then ``act`` once a time step."""
+class CachedActor:
+    """Acts for B episodes in step under prompts [B, P], or without any. The weights are those of its making."""
 
-    def __init__(self, agent: PromptDT, dtype: torch.dtype = torch.float32) -> None:
-        self._agent, self._config, self._dtype = agent, agent.config, dtype
-        self._width, self._heads = agent.config.width, agent.config.heads
+    def __init__(self, agent: "PromptDT", prompts: Prompt | None, dtype: torch.dtype = torch.float32) -> None:
+        self._agent, self._spec, self._dtype = agent, agent.spec, dtype
+        self._width, self._heads = agent.spec.width, agent.spec.heads
         self._blocks = [self._convert(block) for block in agent.transformer.blocks]
         self._last_norm = self._pair(agent.transformer.norm)
+        self._prefix: list[tuple[Tensor, Tensor]] = []  # keys and values [B, H, 3P, D] of every block but the last
+        self._prefix_x: Tensor | None = None  # [B, 3P, C], what enters the last block
+        self._start = self._end = 0  # the window in the buffers, in tokens; the newest action is still to come
+        if prompts is not None:
+            self._read(prompts)
 
     def _pair(self, module: torch.nn.Module) -> tuple[Tensor, Tensor]:
         return module.weight.detach().to(self._dtype), module.bias.detach().to(self._dtype)  # type: ignore[operator]
@@ -51,39 +59,36 @@ class Actor:
         return _Block(*map(self._pair, parts))  # type: ignore[arg-type]
 
     @torch.inference_mode()
-    def begin(self, prompt: Prompt) -> None:
-        """Start B episodes under prompts [B, P]: run them through the blocks and keep what the history needs."""
-        x = self._normed(self._agent.prompt_tokens(prompt))
-        self._prefix: list[tuple[Tensor, Tensor]] = []  # keys and values [B, H, 3P, D] of every block but the last
+    def _read(self, prompts: Prompt) -> None:
+        """Run the prompts through the blocks and keep what the history needs of them."""
+        x = self._normed(self._agent.prompt_tokens(prompts))
+        visible = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
         for block in self._blocks[:-1]:
             q, k, v = self._qkv(block, x)
             self._prefix.append((k, v))
-            visible = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
             x = self._finish(block, x, attend(q, k, v, visible))
-        self._prefix_x = x  # [B, 3P, C], what enters the last block
-        batch, window = len(x), self._config.window
-        # The window slides over these buffers; they are moved back to the front when their end is reached.
-        self._room = 8 * window
-        self._tokens = torch.empty(batch, 3 * self._room, self._width, dtype=self._dtype, device=x.device)
-        head = self._width // self._heads
-        shape = (batch, self._heads, 3 * self._room, head)
-        self._first_qkv = [torch.empty(shape, dtype=self._dtype, device=x.device) for _ in range(3)]
-        self._start = self._end = 0  # the window in the buffers, in tokens; the newest action is still to come
+        self._prefix_x = x
+
+    def _make_room(self, batch: int, device: torch.device) -> None:
+        """The window slides over these buffers; they are moved back to the front when their end is reached."""
+        self._room = 8 * self._spec.window
+        self._tokens = torch.empty(batch, 3 * self._room, self._width, dtype=self._dtype, device=device)
+        shape = (batch, self._heads, 3 * self._room, self._width // self._heads)
+        self._first_qkv = [torch.empty(shape, dtype=self._dtype, device=device) for _ in range(3)]
 
     @torch.inference_mode()
-    def act(self, t: int, returns_to_go: Tensor, states: Tensor, last_actions: Tensor | None) -> Tensor:
-        """Return actions [B, A] for time step ``t``.
-
-        ``returns_to_go`` [B] is still to be earned, ``states`` [B, S] is the normalised observation, and
-        ``last_actions`` [B, A] is what was done at ``t - 1`` (``None`` at the start).
-        """
-        self._append(t, returns_to_go, states, last_actions)
+    def act(self, t: int, returns_to_go: Tensor, observations: Tensor, last_actions: Tensor | None) -> Tensor:
+        """Return actions [B, A] for time step ``t``: see ``trajtune.agents.base.Actor``."""
+        check_timestep(t, self._spec)
+        if self._end == 0:
+            self._make_room(len(observations), observations.device)
+        self._append(t, returns_to_go, self._agent.normalise(observations), last_actions)
         window = slice(self._start, self._end)
         x = self._tokens[:, window]
         for i, block in enumerate(self._blocks[:-1]):
             q, k, v = [each[:, :, window] for each in self._first_qkv] if i == 0 else self._qkv(block, x)
-            x = self._finish(block, x, self._attend(q, k, v, *self._prefix[i]))
-        hidden = self._last(self._blocks[-1], torch.cat([self._prefix_x, x], dim=1))
+            x = self._finish(block, x, self._attend(q, k, v, *self._prefix[i : i + 1]))
+        hidden = self._last(self._blocks[-1], x if self._prefix_x is None else torch.cat([self._prefix_x, x], dim=1))
         head = self._agent.action_head
         return torch.tanh(F.linear(hidden.float(), head.weight, head.bias))
 
@@ -95,7 +100,7 @@ class Actor:
                 kept = buffer.movedim(axis, 0)[keep].clone()
                 buffer.movedim(axis, 0)[: len(kept)] = kept
             self._start, self._end = 0, self._end - self._start
-        e: Embeddings = self._agent.history_embeddings
+        e = self._agent.history_embeddings
         new = []
         if last_actions is not None:
             new.append(e.actions(last_actions) + e.timesteps.weight[t - 1])
@@ -108,7 +113,7 @@ class Actor:
             for buffer, fresh in zip(self._first_qkv, self._qkv(self._blocks[0], tokens), strict=True):
                 buffer[:, :, place] = fresh
         self._end = place.stop
-        self._start = max(self._start, self._end - (3 * self._config.window - 1))
+        self._start = max(self._start, self._end - (3 * self._spec.window - 1))
 
     def _normed(self, tokens: Tensor) -> Tensor:
         return self._agent.embedding_norm(tokens).to(self._dtype)
@@ -119,11 +124,12 @@ class Actor:
         q, k, v = y.view(*x.shape[:2], 3, self._heads, -1).permute(2, 0, 3, 1, 4)
         return q, k, v
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, prompt_k: Tensor, prompt_v: Tensor) -> Tensor:
-        """Causal attention of the history [B, H, T, D] over the prompt and itself."""
-        length, prefix = q.shape[2], prompt_k.shape[2]
-        visible = torch.ones(length, prefix + length, dtype=torch.bool, device=q.device).tril(prefix)
-        k, v = torch.cat([prompt_k, k], dim=2), torch.cat([prompt_v, v], dim=2)
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, *prefix: tuple[Tensor, Tensor]) -> Tensor:
+        """Causal attention of the history [B, H, T, D] over the prompt, if there is one, and itself."""
+        length = q.shape[2]
+        for prompt_k, prompt_v in prefix:
+            k, v = torch.cat([prompt_k, k], dim=2), torch.cat([prompt_v, v], dim=2)
+        visible = torch.ones(length, k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - length)
         return attend(q, k, v, visible)
 
     def _finish(self, block: _Block, x: Tensor, attended: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trajtune.seeds import torch_stream
+
 
 class Critic(nn.Module):
     """``members`` independent networks evaluated as one batched product; ``forward`` gives all, [members, ...].
@@ -34,10 +36,10 @@ class Critic(nn.Module):
         return x.unflatten(-1, shape)
 
 
-def initialise_critic(inputs: int, members: int, seed: int) -> Critic:
+def initialise_critic(inputs: int, members: int, seed: int, name: str) -> Critic:
     """Build a critic with weights drawn by ``seed``, uniform within 1/sqrt(fan in) as ``nn.Linear`` has it."""
     critic = Critic(inputs, members)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_stream(seed, "critic", name)
     with torch.no_grad():
         for weight, bias in zip(critic.weights, critic.biases, strict=True):
             bound = weight.shape[1] ** -0.5
