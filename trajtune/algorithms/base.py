@@ -45,7 +45,7 @@ class Algorithm(ABC, Generic[B]):
     stacked parameters, too.
     """
 
-    def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:  # noqa: B027
+    def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         """Build what depends on the policy and the data. Called once, before the first step."""
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Algorithm(ABC, Generic[B]):
         Gradients reach the policy alone, whatever the loss passes through.
         """
 
-    def after_step(self, policy: Policy, step: int) -> None:  # noqa: B027
+    def after_step(self, policy: Policy, step: int) -> None:
         """Follow the policy after it moved (EMA, snapshots)."""
 
 
