@@ -78,9 +78,7 @@ def _in_order(outcomes: Iterator[Outcome]) -> Iterator[Any]:
 
 
 class Pool:
-    """Processes that do jobs beside each other. As a context manager, it leaves none behind.
-
-    Workers are spawned: a script that uses it needs ``if __name__ == "__main__":``.
+    """Processes that do jobs beside each other. As a context manager, it leaves none behind. A script needs ``if __name__ == "__main__":``: workers are spawned.
     """
 
     def __init__(self, workers: int) -> None:
@@ -156,12 +154,13 @@ class _Worker:
         try:
             answer: tuple[Any, Exception | None] | None = self.pipe.recv()
         except (EOFError, OSError):
-            return self._buried()
+            self._bury()
+            return None
         if not self.ready:
             self.ready, _Worker.stillborn = True, 0
         return answer
 
-    def _buried(self) -> None:
+    def _bury(self) -> None:
         self._process.join()
         self.pipe.close()
         self.dead = True
@@ -176,8 +175,7 @@ class _Worker:
 
     def epitaph(self) -> str:
         """Say how it ended."""
-        code = self._process.exitcode or 0
-        if code >= 0:
+        if (code := self._process.exitcode or 0) >= 0:
             return f"a worker process ended with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         why = " (killed, or out of memory)" if name == "SIGKILL" else ""
@@ -200,7 +198,7 @@ def _as_a_worker_starts() -> Iterator[None]:
     os.environ.update(dict.fromkeys(THREADS, "1"))
     masks = hasattr(signal, "pthread_sigmask") and threading.current_thread() is threading.main_thread()
     if masks:
-        resource_tracker.ensure_running()  # type: ignore[attr-defined]  # which would lift the mask if it began below
+        resource_tracker.ensure_running()  # which would lift the mask if it began below
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
