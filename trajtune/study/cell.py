@@ -1,4 +1,4 @@
-"""What is run and what decides it: one recipe in one suite, setting and seed; and how it is evaluated. Without torch."""
+"""What is run and what decides it: a recipe in a suite, setting and seed, and how it is evaluated. Without torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -42,8 +42,9 @@ def run_cell(
 ) -> Result:
     """Finetune by ``recipe`` (without one: zero-shot), score along the way and at the end, and say all about it.
 
-    A divergence is a result; every other error is raised. With ``delta``, what moved is saved in that folder, in place
-    of what may be there. ``data`` is the digest of the dataset that ``few`` is from. With ``keep_course``, the result has what was achieved at every step.
+    A divergence is a result; every other error is raised. ``data`` is the digest of the dataset that ``few`` is from.
+    With ``delta``, what moved is saved in that folder, in place of what may be there. With ``keep_course``, the result
+    has what was achieved at every step.
     """
     where = torch.device(device)
     recipe, evaluation = settled(recipe, evaluation or Evaluation(), str(where))

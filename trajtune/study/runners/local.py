@@ -1,4 +1,4 @@
-"""Run the cells of a study in processes on this machine. What has a result is done: the same call goes on from there."""
+"""Run the cells of a study in processes on this machine. What has a result is done: the same call goes on."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
