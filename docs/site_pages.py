@@ -1,10 +1,11 @@
-"""What the site shows beside the pages in this folder: root pages, the decisions, and an API reference (an MkDocs hook).
+"""What the site shows beside the pages in this folder: root pages and an API reference (an MkDocs hook).
 
 The reference has one page a package and one entry a module, read from the sources without importing them, so that a new
 module is in it as soon as its file is there.
 """
 
 import ast
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -18,11 +19,16 @@ BESIDE = {"Contributing": "CONTRIBUTING.md", "Changelog": "CHANGELOG.md"}
 """Titles and files of the root's pages that are shown as they are."""
 
 
+SHAPE = re.compile(r"cross-reference target '[A-Z0-9_, *+-]+'$")
+"""A docstring's shape, such as an array [B] of rows [D], may read like a link in Markdown; it is none."""
+
+
 def on_config(config: Any) -> Any:
     """Add to the navigation what is found rather than listed."""
-    decisions = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
-    found = [{"All": "decisions/README.md"}, *({_title(path): f"decisions/{path.name}"} for path in decisions)]
-    config.nav += [{"Decisions": found}, *({title: name.lower()} for title, name in BESIDE.items())]
+    for name in list(logging.root.manager.loggerDict):
+        if "mkdocs_autorefs" in name:
+            logging.getLogger(name).addFilter(lambda said: not SHAPE.search(said.getMessage()))
+    config.nav += [{title: name.lower()} for title, name in BESIDE.items()]
     config.nav.append({"API": [{name: f"api/{name}.md"} for name in _packages()]})
     return config
 
@@ -80,10 +86,6 @@ def _reference(name: str, modules: list[str]) -> str:
 
 def _docstring(path: Path) -> str | None:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-
-
-def _title(path: Path) -> str:
-    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
 
 
 def _moved(text: str) -> str:
