@@ -50,10 +50,12 @@ OUTSIDE = {
 
 @dataclass(frozen=True)
 class Setup:
-    """How a story begins: shipped assets copied, commands run (made once a session), words replaced in every block."""
+    """How a story begins: assets and files copied, commands run (all made once), and words replaced in its blocks."""
 
     copies: tuple[tuple[str, str], ...] = ()
     """Pairs (folder in ``trajtune/assets``, folder in the story)."""
+    files: tuple[str, ...] = ()
+    """Files of the repository that the story has, too, with the replacements of ``FILES``."""
     commands: tuple[str, ...] = ()
     words: tuple[tuple[str, str], ...] = ()
 
@@ -71,6 +73,15 @@ SETUPS: dict[str, Setup] = {
         ),
         words=POINT_WORDS,
     ),
-    # The agent and data that the package ships: data/cheetah-vel, runs/agent.
-    "shipped": Setup(copies=(("cheetah-vel/agent", "runs/agent"), ("cheetah-vel/data", "data/cheetah-vel"))),
+    # The agent and data that the package ships (data/cheetah-vel, runs/agent), and the first study.
+    "shipped": Setup(
+        copies=(
+            ("cheetah-vel/agent", "runs/agent"),
+            ("cheetah-vel/data", "data/cheetah-vel"),
+            ("cheetah-vel", "trajtune/assets/cheetah-vel"),
+        ),
+        files=("studies/first.yaml",),
+    ),
+    # The same where the guide's study looks for them.
+    "study": Setup(copies=(("cheetah-vel/agent", "runs/agents/cheetah-vel"), ("cheetah-vel/data", "data/cheetah-vel"))),
 }

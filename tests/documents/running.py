@@ -45,6 +45,8 @@ def prepare(setup: str, folder: Path) -> None:
     """Make what a story begins with."""
     for source, target in SETUPS[setup].copies:
         shutil.copytree(ROOT / "trajtune" / "assets" / source, folder / target)
+    for name in SETUPS[setup].files:
+        _write(folder / name, (ROOT / name).read_text(encoding="utf-8"))
     with inside(folder):
         for command in SETUPS[setup].commands:
             run_shell(command, f"setup {setup}")
@@ -63,15 +65,18 @@ def run_block(block: Block, words: Iterable[tuple[str, str]], names: dict[str, A
     for old, new in words:
         text = text.replace(old, new)
     if block.path is not None:
-        path = Path(block.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(replaced(text, FILES), encoding="utf-8")
+        _write(Path(block.path), text)
     elif block.language == "shell":
         run_shell(text, block.place)
     elif block.language == "python":
         _run_python(replaced(text, PYTHON), block, names)
     elif block.language == "yaml":
         yaml.safe_load(text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(replaced(text, FILES), encoding="utf-8")
 
 
 def replaced(text: str, table: Iterable[tuple[str, str]]) -> str:
