@@ -29,6 +29,4 @@ class WindowMLPConfig:
                 raise UserError(f"an agent's {name} must be a whole number from 1, got {value!r}")
 
 
-WINDOW_MLP = AgentEntry(
-    "a perceptron over the last few steps", WindowMLPConfig, "trajtune_window_mlp.model:WindowMLP"
-)
+WINDOW_MLP = AgentEntry("a perceptron over the last few steps", WindowMLPConfig, "trajtune_window_mlp.model:WindowMLP")
