@@ -7,7 +7,7 @@ import json
 from importlib.resources import files
 
 
-def references(suite: str) -> dict[int, dict[str, float]]:
-    """Return {task: {"random": R, "expert": R}}, empty for a suite without references."""
+def shipped_references(suite: str) -> dict[int, dict[str, float]]:
+    """Return {task: {"random": R, "expert": R}} of one of our suites, empty where none were measured."""
     table = json.loads(files("trajtune.suites").joinpath("references.json").read_text())
     return {int(task): entry for task, entry in table.get(suite, {}).items()}
