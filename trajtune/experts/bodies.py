@@ -20,8 +20,8 @@ class SuiteVecEnv(VecEnv):
     """``n`` bodies of a suite that advance together; the observation [R + G] is the raw one with the goal behind it.
 
     With a ``task`` all are of that task and the reward is the environment's; without, every episode has a goal of the
-    suite's distribution and the reward is relabelled. Which goals and which initial states come next depends on (seed,
-    round, body, episode) alone, so that a run that was killed goes on from the start of a round exactly as it would have.
+    suite's distribution and the reward is relabelled. Which goals and initial states come next depends on (seed, round,
+    body, episode) alone, so that a run that was killed goes on from the start of a round exactly as it would have.
     """
 
     def __init__(self, suite: Suite, task: int | None, n: int, seed: int) -> None:
@@ -101,6 +101,8 @@ class RelabelBuffer(ReplayBuffer):
     ordinary replay buffer. What is drawn depends on (seed, number of transitions stored) alone.
     """
 
+    pos: int  # of the row that comes next
+
     def __init__(self, *args: Any, relabel: Relabel | None, goal_dim: int, seed: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._relabel, self._seed, self._goal_dim = relabel, seed, goal_dim
@@ -131,7 +133,7 @@ class RelabelBuffer(ReplayBuffer):
             self.achieved = np.zeros((self.buffer_size, *columns["achieved"].shape[1:]), np.float32)
         for name, view in self.columns(rows).items():
             view[:] = columns[name]
-        self.pos = rows.stop
+        self.pos = int(rows.stop)
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
         filled = self.buffer_size if self.full else self.pos

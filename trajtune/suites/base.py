@@ -79,7 +79,10 @@ class ExpertSource(Protocol):
         """One line for those who choose."""
 
     def check(self, suite: "Suite", qualities: Sequence[str], updates: int) -> None:
-        """Raise a ``UserError`` if this source cannot give what is wanted; must cost nothing. ``updates`` 0: not known."""
+        """Raise a ``UserError`` if this source cannot give what is wanted; must cost nothing.
+
+        ``updates`` is 0 where neither the suite nor who asks has named a number.
+        """
 
     def ladders(
         self, suite: "Suite", tasks: Sequence[int], folder: Path, updates: int, seed: int, progress: Progress
