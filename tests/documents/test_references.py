@@ -1,0 +1,93 @@
+"""What the documents point to exists: links and their anchors, files that are named, commands and their options."""
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documents.blocks import MARK
+from tests.documents.running import ROOT, help_of
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+MADE_FOR_THE_SITE = ("docs/api/",)
+"""Pages that docs/site_pages.py makes when the site is built."""
+LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?[^)]*\)")
+NAMED = re.compile(r"`((?:trajtune|tests|docs|studies|benchmarks|examples)/[\w./-]+\.(?:py|md|yaml|png|json))`")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(text: str) -> str:
+    """Markdown without its code blocks, and with code spans kept."""
+    text = re.sub(r"^(`{3,}).*?^\1\s*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return "\n".join(line for line in text.splitlines() if not re.match(r"^ {4,}\S", line))
+
+
+@functools.cache
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them alike for plain words."""
+    headings = re.findall(r"^#+ +(.*)$", prose(path.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in LINK.findall(prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"^(https?|mailto):", target):
+            continue
+        place, _, anchor = target.partition("#")
+        path = (page.parent / place).resolve() if place else page
+        if not path.is_relative_to(ROOT) or name_of(path).startswith(MADE_FOR_THE_SITE):
+            ok = path.is_relative_to(ROOT)
+        else:
+            ok = path.exists() and (not anchor or path.suffix != ".md" or anchor in anchors(path))
+        if not ok:
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_named_files_exist(page: Path) -> None:
+    named = set(NAMED.findall(page.read_text(encoding="utf-8")))
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def mentions(text: str) -> list[tuple[str, list[str]]]:
+    """Return every ``trajtune SUBCOMMAND`` in code of a page, with the options that follow it on its line."""
+    text = "\n".join(line for line in text.splitlines() if not MARK.match(line.strip())).replace("\\\n", " ")
+    blocks = re.findall(r"^(?: {4,}|\$ )?(trajtune .*)$", text, re.MULTILINE)
+    spans = re.findall(r"`(trajtune [^`]*)`", text)
+    found = []
+    for piece in [*blocks, *spans]:
+        for command in re.split(r"&&|;|\|", piece.split("  #")[0]):
+            words = command.split()
+            if len(words) > 1 and words[0] == "trajtune" and re.fullmatch(r"[a-z][a-z-]*", words[1]):
+                found.append((words[1], OPTION.findall(command)))
+    return found
+
+
+def test_mentions_are_found() -> None:
+    text = "Say `trajtune study FILE --out DIR`.\n\n    trajtune collect a --out b   # --not-one\n    $ other\n"
+    assert mentions(text) == [("collect", ["--out"]), ("study", ["--out"])]
+
+
+WITH_COMMANDS = [page for page in PAGES if page.name != "CHANGELOG.md" and mentions(page.read_text(encoding="utf-8"))]
+help_of = functools.cache(help_of)
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name_of)
+def test_commands_and_options_exist(page: Path) -> None:
+    wrong = []
+    for command, options in mentions(page.read_text(encoding="utf-8")):
+        known = set(OPTION.findall(help_of(command)))
+        if not known:
+            wrong.append(f"trajtune {command}")
+        wrong += [f"trajtune {command} {option}" for option in options if option not in known]
+    assert sorted(set(wrong)) == []
