@@ -1,5 +1,6 @@
 """What the documents point to exists: links and their anchors, files that are named, commands and their options."""
 
+import ast
 import functools
 import re
 from pathlib import Path
@@ -65,6 +66,26 @@ def test_named_files_exist(page: Path) -> None:
         if known and "NAME" not in name and not any((ROOT / top / name).exists() for top in ("", "trajtune", "docs")):
             missing.append(name)
     assert missing == []
+
+
+@functools.cache
+def defined(folder: str) -> set[str]:
+    """Return ``module.name`` and ``Class.method`` of everything that is defined in a folder's sources."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(f"{path.stem}.{node.name}")
+            if isinstance(node, ast.ClassDef):
+                found |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+    return found
+
+
+def test_the_paper_map_names_what_there_is() -> None:
+    rows = [row for row in (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8").splitlines() if row[:1] == "|"]
+    spans = {span for row in rows for span in re.findall(r"`(\w+\.\w+|[Tt]est\w+)`", row) if not span.endswith(".md")}
+    names = defined("trajtune") | {name.partition(".")[2] for name in defined("tests")}
+    assert sorted(spans - names) == []
 
 
 def mentions(text: str) -> list[tuple[str, list[str]]]:
