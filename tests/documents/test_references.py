@@ -4,8 +4,10 @@ import ast
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.documents.blocks import MARK
 from tests.documents.running import ROOT, help_of
@@ -86,6 +88,27 @@ def test_the_paper_map_names_what_there_is() -> None:
     spans = {span for row in rows for span in re.findall(r"`(\w+\.\w+|[Tt]est\w+)`", row) if not span.endswith(".md")}
     names = defined("trajtune") | {name.partition(".")[2] for name in defined("tests")}
     assert sorted(spans - names) == []
+
+
+def leaves(nav: Any) -> list[str]:
+    """Return the pages of a site's navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    return [leaf for each in (nav.values() if isinstance(nav, dict) else nav) for leaf in leaves(each)]
+
+
+def test_every_page_is_on_the_site() -> None:
+    nav = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(page for page in pages - set(nav) if not re.match(r"decisions/\d", page)) == []
+    assert sorted(set(nav) - pages) == []
+
+
+def test_every_decision_is_listed() -> None:
+    listed = re.findall(r"\((\d[\w-]*\.md)\)", (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8"))
+    there = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert listed == there
+    assert [int(name[:3]) for name in there] == list(range(1, len(there) + 1))
 
 
 def mentions(text: str) -> list[tuple[str, list[str]]]:
