@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.documents.blocks import MARK
+from tests.documents.replacements import BUDGETS
 from tests.documents.running import ROOT, help_of
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -143,3 +144,8 @@ def test_commands_and_options_exist(page: Path) -> None:
             wrong.append(f"trajtune {command}")
         wrong += [f"trajtune {command} {option}" for option in options if option not in known]
     assert sorted(set(wrong)) == []
+
+
+@pytest.mark.parametrize("command", BUDGETS)
+def test_budgets_name_options_that_exist(command: str) -> None:
+    assert sorted(set(BUDGETS[command]) - set(OPTION.findall(help_of(command)))) == []
