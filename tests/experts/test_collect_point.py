@@ -1,5 +1,6 @@
 """Collecting on the point suite: the same bits whatever the workers and however often it was killed."""
 
+import functools
 import json
 import os
 import signal
@@ -12,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trajtune.experts.policies import random_actor, scripted_actor
 
-from trajtune.data import Dataset
-from trajtune.data.store import FILES, METADATA
+from trajtune.artifacts import DATASET, MARK
+from trajtune.data.store import FILES, Dataset
 from trajtune.errors import UserError
 from trajtune.experts import collect as collecting
+from trajtune.experts.actors import random_actor
 from trajtune.experts.collect import CollectConfig, collect
 from trajtune.experts.ladder import MEDIUM
-from trajtune.experts.recording import record, relabelled_return, seeds_for
-from trajtune.suites import get_suite
+from trajtune.experts.recording import RANDOM_EPISODES, record, record_seeds
+from trajtune.suites import get_suite, point
+from trajtune.suites.base import Acting, Rung
+from trajtune.suites.scripted import Scripted
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = CollectConfig("point", (4, 9), trajectories=3, experts="scripted", seed=5)
@@ -41,16 +44,21 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(folder)
 
 
+def script(task: int, noise: float) -> Acting:
+    """The point suite's script with noise on its actions."""
+    return get_suite("point").experts["scripted"].acting(get_suite("point"), task, Rung("script", repr(noise)))
+
+
 # The same bits
 
 
 def test_nothing_but_the_dataset_is_left(expected: dict[str, bytes]) -> None:
-    assert sorted(expected) == sorted([*FILES, METADATA])
+    assert sorted(expected) == sorted([*FILES, "achieved.npy", DATASET.header])
 
 
 def test_the_same_seed_gives_the_same_bytes(expected: dict[str, bytes], tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
-    collect(CONFIG, tmp_path / "data", report=lambda *step: steps.append(step))
+    collect(CONFIG, tmp_path / "data", progress=lambda *step: steps.append(step[:3]))
     assert contents(tmp_path / "data") == expected
     assert steps == [("recording tasks", 1, 2), ("recording tasks", 2, 2)]
     collect(replace(CONFIG, seed=6), tmp_path / "other")
@@ -60,7 +68,7 @@ def test_the_same_seed_gives_the_same_bytes(expected: dict[str, bytes], tmp_path
 def test_a_finished_collection_is_opened(expected: dict[str, bytes], tmp_path: Path) -> None:
     first = collect(ONE, tmp_path)
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in contents(tmp_path)}
-    again = collect(ONE, tmp_path, report=lambda *step: pytest.fail("nothing is left to do"))
+    again = collect(ONE, tmp_path, progress=lambda *step: pytest.fail("nothing is left to do"))
     assert again.metadata == first.metadata
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in contents(tmp_path)} == before
 
@@ -72,7 +80,7 @@ def test_two_workers_give_the_same_bytes(expected: dict[str, bytes], tmp_path: P
 
 def test_a_task_does_not_depend_on_the_tasks_beside_it(expected: dict[str, bytes], tmp_path: Path) -> None:
     alone = collect(replace(CONFIG, tasks=(9,)), tmp_path / "data")
-    both = json.loads(expected[METADATA])
+    both = json.loads(expected[DATASET.header])
     assert alone.metadata["sources"]["9"] == both["sources"]["9"]
     assert alone.references(9) == both["references"]["9"]
 
@@ -87,12 +95,12 @@ import sys, time
 from pathlib import Path
 from trajtune.experts.collect import CollectConfig, collect
 
-def report(what, done, total):
+def report(what, done, total, *metrics):
     print(what, done, flush=True)
     time.sleep(60)
 
 config = CollectConfig("point", (4, 9), trajectories=3, experts="scripted", seed=5)
-collect(config, Path(sys.argv[1]), report=report)
+collect(config, Path(sys.argv[1]), progress=report)
 """
     folder = tmp_path / "data"
     command = [sys.executable, "-c", code, str(folder)]
@@ -110,7 +118,7 @@ collect(config, Path(sys.argv[1]), report=report)
     def look(*step: Any) -> None:
         still.update({name: (folder / name).stat().st_mtime_ns for name in done})
 
-    collect(CONFIG, folder, report=look)
+    collect(CONFIG, folder, progress=look)
     assert still == done  # the first task was not recorded again
     assert contents(folder) == expected
 
@@ -139,7 +147,7 @@ class Mortal:
 
 def test_killed_at_any_change_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every single one, the folder is either no dataset or the finished one, and running again completes it."""
-    monkeypatch.setattr(collecting, "SCRIPT_NOISE", (0.3, 2.5))
+    monkeypatch.setattr(point, "Scripted", functools.partial(Scripted, noise=(2.5, 0.3)))
     with monkeypatch.context() as patch:
         clean = Mortal(patch, 10**9)
         collect(ONE, tmp_path / "clean")
@@ -151,7 +159,7 @@ def test_killed_at_any_change_of_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
             Mortal(patch, deadly)
             with pytest.raises(Killed):
                 collect(ONE, folder)
-        if (folder / METADATA).exists():
+        if (folder / DATASET.header).exists():
             Dataset.open(folder)
         collect(ONE, folder)
         assert contents(folder) == expected, f"killed before change {deadly}"
@@ -176,39 +184,42 @@ def test_medium_lies_in_its_range_on_every_task(point_data: Dataset) -> None:
 
 def test_references_are_the_means_of_recorded_episodes(tmp_path: Path) -> None:
     data, suite = collect(ONE, tmp_path), get_suite("point")
-    expert = record(suite, 9, scripted_actor(suite, 0.0), seeds_for(5, 9, 0, 2))
+    expert = record(suite, 9, script(9, 0.0), record_seeds(5, 9, "expert", 2), sampled=False)
     assert data.references(9)["expert"] == np.mean([e.episode_return for e in expert])
     # The random policy acts in task 9 itself: relabelling another task's episodes must give the same.
-    random = record(suite, 9, random_actor, seeds_for(5, 0, collecting.RANDOM, 20))
+    random = record(suite, 9, random_actor, record_seeds(5, 0, "random", RANDOM_EPISODES))
     assert data.references(9)["random"] == pytest.approx(np.mean([e.episode_return for e in random]), rel=1e-12)
 
 
 def test_what_was_recorded_is_what_is_stored(tmp_path: Path) -> None:
     data, suite = collect(ONE, tmp_path), get_suite("point")
     flat = data.trajectories
+    assert flat.final_observations is not None
     assert len(flat) == 4 and data.quality.tolist() == [0, 0, 1, 1] and data.qualities == ["expert", "medium"]
-    assert (flat.length == suite.horizon).all() and not flat.terminated.any()
+    assert (flat.length == suite.horizon(9)).all() and not flat.terminated.any()
     assert len(set(data.seeds.tolist())) == 4
     assert data.metadata["tasks"]["9"] == {"name": suite.task(9).name, **suite.task(9).parameters}
     for i in range(4):
         env = suite.make(suite.task(9))
         observation, _ = env.reset(seed=int(data.seeds[i]))
-        for t in range(suite.horizon):
+        for t in range(suite.horizon(9)):
             row = flat.start[i] + t
             np.testing.assert_array_equal(flat.observations[row], observation.astype(np.float32))
             observation, reward, *_ = env.step(flat.actions[row])
             assert flat.rewards[row] == np.float32(reward)
-        np.testing.assert_array_equal(data.final_observations[i], observation.astype(np.float32))
+        np.testing.assert_array_equal(flat.final_observations[i], observation.astype(np.float32))
 
 
 def test_an_episode_depends_on_its_seed_alone() -> None:
     suite = get_suite("point")
-    acting = scripted_actor(suite, 1.0)
+    acting = script(3, 1.0)
     together, alone = record(suite, 3, acting, [1, 2, 3]), record(suite, 3, acting, [2])[0]
     for name in ("observations", "actions", "rewards", "achieved", "final_observation"):
         np.testing.assert_array_equal(getattr(together[1], name), getattr(alone, name))
     assert together[1].seed == alone.seed == 2
-    assert relabelled_return(suite, alone, 3) == pytest.approx(alone.episode_return, rel=1e-12)
+    assert suite.relabel is not None and alone.achieved is not None
+    relabelled = suite.relabel.reward(alone.achieved, alone.actions, np.asarray(suite.task(3).goal))
+    np.testing.assert_allclose(relabelled, alone.rewards, rtol=1e-12)
 
 
 def test_one_quality_in_float16(tmp_path: Path) -> None:
@@ -247,8 +258,8 @@ def test_another_configuration_is_refused(
         with pytest.raises(Killed):
             collect(CONFIG, folder)
     before = contents(folder)
-    assert "collect.json" in before and METADATA not in before
-    with pytest.raises(UserError, match=f"unfinished collection with another {name}: choose another"):
+    assert MARK in before and DATASET.header not in before
+    with pytest.raises(UserError, match=f"unfinished dataset with another {name}: choose another"):
         collect(replace(CONFIG, **change), folder)
     assert contents(folder) == before
 
@@ -270,10 +281,10 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_foreign_dataset_is_refused(tmp_path: Path) -> None:
-    (tmp_path / METADATA).write_text('{"name": "of another program"}')
+    (tmp_path / DATASET.header).write_text('{"name": "of another program"}')
     with pytest.raises(UserError, match="does not describe a trajtune dataset"):
         collect(ONE, tmp_path)
-    assert list(contents(tmp_path)) == [METADATA]
+    assert list(contents(tmp_path)) == [DATASET.header]
 
 
 def test_a_damaged_part_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +298,7 @@ def test_a_damaged_part_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "parts" / "009-medium.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(UserError, match=r"009-medium\.safetensors is damaged"):
         collect(ONE, tmp_path)
-    assert not (tmp_path / METADATA).exists() and list(tmp_path.glob("*.bin")) == []
+    assert not (tmp_path / DATASET.header).exists() and list(tmp_path.glob("*.bin")) == []
 
 
 @pytest.mark.parametrize(

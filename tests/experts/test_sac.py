@@ -24,8 +24,8 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     class Stop(Exception):  # noqa: N818
         pass
 
-    def stop(updates: int) -> None:
-        if updates > 800:
+    def stop(stage: str, done: int, total: int, *metrics: object) -> None:
+        if done > 800:
             raise Stop
 
     suite = get_suite("point")

@@ -55,7 +55,7 @@ def test_a_suite_that_contradicts_itself_is_one_line(change: dict[str, Any], wor
 
 def test_sources_of_experts_follow_the_capabilities() -> None:
     assert list(sources_of(LEAST)) == ["per-task", "random"]
-    assert list(sources_of(get_suite("ant-dir"))) == ["goal-conditioned", "per-task", "random"]
+    assert list(sources_of(get_suite("ant-dir"))) == ["shipped", "goal-conditioned", "per-task", "random"]
     point = get_suite("point")
     assert list(sources_of(point)) == ["scripted", "goal-conditioned", "per-task", "random"]
     own = replace(point, experts={"per-task": point.experts["scripted"]})

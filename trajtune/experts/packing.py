@@ -128,7 +128,8 @@ class _Halves:
 
     def __getitem__(self, updates: int) -> Path:
         path = self._folder / self._found[updates].name
-        arrays = {n: a.astype(np.float16) for n, a in read_arrays(self._found[updates], "expert").items()}
+        with np.errstate(over="ignore"):
+            arrays = {n: a.astype(np.float16) for n, a in read_arrays(self._found[updates], "expert").items()}
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise UserError(f"{self._found[updates]} has weights that are not finite in half precision")
         write_arrays(path, arrays)
@@ -185,10 +186,7 @@ def _fewest(levels: Levels, most: int) -> list[int]:
 
 
 def _ladder(levels: Levels, task: int) -> list[int]:
-    """Return the rung surely of medium quality that is nearest to its middle, or the two on either side of the middle.
-
-    One of the two may be missing: without a rung below stands the random policy, without one above the expert.
-    """
+    """Return the rung surely of medium quality nearest to its middle, or those (one may be missing) on either side."""
     known = {u: row[task] for u, row in levels.items()}
     middle = sum(MEDIUM) / 2
     inside = [u for u, x in known.items() if SURE[0] <= x <= SURE[1]]
