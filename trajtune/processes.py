@@ -78,8 +78,7 @@ def _in_order(outcomes: Iterator[Outcome]) -> Iterator[Any]:
 
 
 class Pool:
-    """Processes that do jobs beside each other. As a context manager, it leaves none behind. A script needs ``if __name__ == "__main__":``: workers are spawned.
-    """
+    """Processes that do jobs beside each other. As a context manager, it leaves none behind. A script needs ``if __name__ == "__main__":``: workers are spawned."""
 
     def __init__(self, workers: int) -> None:
         self._limit = workers
