@@ -1,12 +1,14 @@
 """Tiny trajectories whose observations say where they come from."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from trajtune.data.episodes import from_episodes
 from trajtune.data.trajectories import Trajectories
+from trajtune.types import Prompt
 
 LENGTHS = (1, 7, 2, 3, 12)
 TASKS = (2, 2, 5, 5, 5)
@@ -34,3 +36,9 @@ def data(lengths: tuple[int, ...] = LENGTHS, tasks: tuple[int, ...] = TASKS, fin
 
 def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+def same(left: Prompt | None, right: Prompt | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return all(torch.equal(getattr(left, f.name), getattr(right, f.name)) for f in fields(Prompt))

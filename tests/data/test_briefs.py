@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.made import data, generator
-from tests.data.test_fewshot import same
+from tests.data.made import data, generator, same
 from trajtune.data.fewshot import BRIEFS, PROMPTS, Brief, make_brief, read_briefs, write_briefs
 from trajtune.errors import UserError
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from tests.data.made import data
+from tests.data.made import data, same
 from tests.data.stores import sign
 from trajtune.data.fewshot import PROMPTS, Brief, FewShot, few_shot, make_brief
 from trajtune.data.setting import Setting
@@ -17,12 +16,6 @@ from trajtune.data.trajectories import Trajectories
 from trajtune.errors import UserError
 from trajtune.seeds import stream
 from trajtune.types import Prompt
-
-
-def same(left: Prompt | None, right: Prompt | None) -> bool:
-    if left is None or right is None:
-        return left is right
-    return all(torch.equal(getattr(left, f.name), getattr(right, f.name)) for f in fields(Prompt))
 
 
 def one_task(final: bool = False) -> Trajectories:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.data.made import episode
-from tests.data.test_store_files import Payload
+from tests.data.stores import Payload
 from trajtune import registry
 from trajtune.data.episodes import from_episodes
 from trajtune.data.formats import FORMATS

@@ -9,19 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.data.stores import S, assert_same, outcome, refused, sign, write
+from tests.data.stores import Payload, S, assert_same, flipped, outcome, refused, sign, write
 from trajtune.data.store import FILES, FLAT, INDEX, METADATA, Dataset
 from trajtune.errors import UserError
-
-
-class Payload:
-    """Unpickling this creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
 
 
 def missing(path: Path, proof: Path) -> None:
@@ -30,12 +20,6 @@ def missing(path: Path, proof: Path) -> None:
 
 def truncated(path: Path, proof: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2])  # JSON ends with a newline that it does not need
-
-
-def flipped(path: Path, proof: Path) -> None:
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 0x80  # in JSON: no longer UTF-8
-    path.write_bytes(raw)
 
 
 def text(path: Path, proof: Path) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.data.stores import assert_same, edit, refused, resign
-from tests.data.test_store_files import flipped
+from tests.data.stores import assert_same, edit, flipped, refused, resign
 from trajtune.data.store import FILES, INDEX, METADATA, Dataset
 
 
@@ -103,7 +102,7 @@ def test_a_folder_of_the_first_version_is_one_clear_line(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_metadata_cannot_leave_a_file_out(folder: Path, name: str) -> None:
-    flipped(folder / name, folder)
+    flipped(folder / name)
     edit(folder, lambda m: m["files"].pop(name))
     assert f"does not name {name}" in refused(folder, METADATA)
 
