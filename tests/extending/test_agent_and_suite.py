@@ -20,7 +20,7 @@ from trajtune.training.finetune import finetune
 from trajtune.training.pretrain import pretrain
 
 pytestmark = pytest.mark.usefixtures("plugins")
-SHORT = TrainConfig(steps=40, batch=16, warmup=2, log_every=20, precision="fp32")
+SHORT = TrainConfig(steps=40, batch=16, learning_rate=1e-3, warmup=2, log_every=20, precision="fp32")
 SIZES = {"observation_dim": 2, "action_dim": 1, "max_timesteps": 40}
 
 
