@@ -77,11 +77,10 @@ def _modules(folder: Path) -> list[str]:
 
 
 def _reference(name: str, modules: list[str]) -> str:
-    # A package's own entry shows its __init__ alone: its modules have entries of their own.
-    blocks = [
-        f"::: {module}" + ("\n    options: {show_submodules: false}" if module == name else "") for module in modules
-    ]
-    return "\n\n".join([f"# `{name}`", *blocks, ""])
+    # A package's own entry stands under the page's title, and without its modules, which have entries of their own.
+    own = "\n    options: {show_submodules: false, show_root_heading: false, show_root_toc_entry: false}"
+    blocks = [f"::: {module}{own if module == name else ''}" for module in modules]
+    return "\n\n".join([f"# {name}", *blocks, ""])
 
 
 def _docstring(path: Path) -> str | None:

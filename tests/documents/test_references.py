@@ -1,12 +1,16 @@
 """What the documents point to exists: links and their anchors, files that are named, commands and their options."""
 
+import ast
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.documents.blocks import MARK
+from tests.documents.replacements import BUDGETS
 from tests.documents.running import ROOT, help_of
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -14,7 +18,9 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 MADE_FOR_THE_SITE = ("docs/api/",)
 """Pages that docs/site_pages.py makes when the site is built."""
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?[^)]*\)")
-NAMED = re.compile(r"`((?:trajtune|tests|docs|studies|benchmarks|examples)/[\w./-]+\.(?:py|md|yaml|png|json))`")
+NAMED = re.compile(r"`((?:\w+/)+[\w.-]+\.(?:py|md|yaml|toml|json|png))`")
+"""A file in a code span. Pages leave out ``trajtune/`` where it is plain."""
+PLACES = ("trajtune", "tests", "docs", "studies", "benchmarks", "examples")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
@@ -55,8 +61,55 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_named_files_exist(page: Path) -> None:
-    named = set(NAMED.findall(page.read_text(encoding="utf-8")))
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+    packages = {path.name for path in (ROOT / "trajtune").iterdir() if path.is_dir()}
+    missing = []
+    for name in sorted(set(NAMED.findall(page.read_text(encoding="utf-8")))):
+        first = name.split("/")[0]
+        known = first in PLACES or first in packages
+        if known and "NAME" not in name and not any((ROOT / top / name).exists() for top in ("", "trajtune", "docs")):
+            missing.append(name)
+    assert missing == []
+
+
+@functools.cache
+def defined(folder: str) -> set[str]:
+    """Return ``module.name`` and ``Class.method`` of everything that is defined in a folder's sources."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(f"{path.stem}.{node.name}")
+            if isinstance(node, ast.ClassDef):
+                found |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+    return found
+
+
+def test_the_paper_map_names_what_there_is() -> None:
+    rows = [row for row in (ROOT / "docs" / "paper-map.md").read_text(encoding="utf-8").splitlines() if row[:1] == "|"]
+    spans = {span for row in rows for span in re.findall(r"`(\w+\.\w+|[Tt]est\w+)`", row) if not span.endswith(".md")}
+    names = defined("trajtune") | {name.partition(".")[2] for name in defined("tests")}
+    assert sorted(spans - names) == []
+
+
+def leaves(nav: Any) -> list[str]:
+    """Return the pages of a site's navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    return [leaf for each in (nav.values() if isinstance(nav, dict) else nav) for leaf in leaves(each)]
+
+
+def test_every_page_is_on_the_site() -> None:
+    nav = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert sorted(page for page in pages - set(nav) if not re.match(r"decisions/\d", page)) == []
+    assert sorted(set(nav) - pages) == []
+
+
+def test_every_decision_is_listed() -> None:
+    listed = re.findall(r"\((\d[\w-]*\.md)\)", (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8"))
+    there = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert listed == there
+    assert [int(name[:3]) for name in there] == list(range(1, len(there) + 1))
 
 
 def mentions(text: str) -> list[tuple[str, list[str]]]:
@@ -91,3 +144,8 @@ def test_commands_and_options_exist(page: Path) -> None:
             wrong.append(f"trajtune {command}")
         wrong += [f"trajtune {command} {option}" for option in options if option not in known]
     assert sorted(set(wrong)) == []
+
+
+@pytest.mark.parametrize("command", BUDGETS)
+def test_budgets_name_options_that_exist(command: str) -> None:
+    assert sorted(set(BUDGETS[command]) - set(OPTION.findall(help_of(command)))) == []

@@ -1,4 +1,4 @@
-"""What a study declares, and the cells that makes."""
+"""What a study declares, and the cells that makes. Without torch."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,13 +8,12 @@ from typing import Any
 
 from trajtune.algorithms import ALGORITHMS
 from trajtune.configs import structured
-from trajtune.data import REWARDS
-from trajtune.errors import UserError, unknown
-from trajtune.files import first_line
-from trajtune.study.results import UNTUNED, ZERO_SHOT
+from trajtune.data.setting import Setting
+from trajtune.errors import UserError, first_line
+from trajtune.study.cell import QUARTERS, Cell, Evaluation
 from trajtune.suites import get_suite
-from trajtune.training import TrainConfig
-from trajtune.tunings import STD, TUNINGS, check_std
+from trajtune.training.config import Recipe, TrainConfig
+from trajtune.tunings import TUNINGS
 
 
 @dataclass(frozen=True)
@@ -26,15 +25,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What finetuning is given: how many trajectories of which quality, and how it sees their rewards."""
-
-    quality: str
-    trajectories: int
-    reward: str = "dense"
-
-
-@dataclass(frozen=True)
 class Method:
     """Algorithms under tunings, every pair, with one choice of options. A label tells choices apart."""
 
@@ -42,29 +32,19 @@ class Method:
     tunings: tuple[str, ...] = tuple(TUNINGS)
     label: str = ""
     learning_rate: float | None = None
-    """``None``: the tuning's own."""
-    std: float = STD
+    """``None``: the study's, or the tuning's own."""
+    std: float = Recipe.std
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the algorithms; those of what one wraps are called ``base.NAME``."""
     tuning_options: Mapping[str, Any] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One algorithm x tuning x suite x data setting x seed; a zero-shot cell has no algorithm to speak of."""
-
-    suite: str
-    setting: Setting
-    algorithm: str
-    tuning: str
-    seed: int
-    method: Method
-
-    @property
-    def folder(self) -> Path:
-        """Where its results lie, relative to the study's folder."""
-        s, label = self.setting, self.method.label
-        name = f"{self.algorithm}-{self.tuning}" + (f"-{label}" if label else "")
-        return Path(self.suite, f"{s.quality}-{s.trajectories}-{s.reward}", name, f"seed-{self.seed}")
+    def recipes(self, training: TrainConfig) -> Iterator[Recipe]:
+        """Every pair once."""
+        if self.learning_rate is not None:
+            training = replace(training, learning_rate=self.learning_rate)
+        for algorithm in self.algorithms:
+            for tuning in self.tunings:
+                yield Recipe(algorithm, tuning, self.options, self.tuning_options, self.std, training)
 
 
 @dataclass(frozen=True)
@@ -78,19 +58,28 @@ class Study:
     """test, train, all, or a list such as 0,3,7; of every suite."""
     seeds: tuple[int, ...] = (0,)
     """They decide few-shot sets, prompts, initial critics and batches. Episodes have the same seeds in all of them."""
-    episodes: int = 50
+    episodes: int = Evaluation.episodes
+    points: int = QUARTERS
+    """Evaluations along training, beside those at its start and its end."""
+    curve_episodes: int = Evaluation.curve_episodes
+    """The first so many episodes make a point of the curve; 0 is all of them."""
     training: TrainConfig = field(default_factory=TrainConfig)
+    deltas: bool = False
+    """Whether to keep what every run moved."""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How every run is scored."""
+        return Evaluation(self.episodes, self.points, self.curve_episodes, precision=self.training.precision)
 
     def cells(self) -> Iterator[Cell]:
         """Every cell once, zero-shot first in each suite, setting and seed."""
-        zero = Method((ZERO_SHOT,), (UNTUNED,))
+        tuned = [(recipe, method.label) for method in self.methods for recipe in method.recipes(self.training)]
         for suite in self.suites:
             for setting in self.settings:
                 for seed in self.seeds:
-                    for method in (zero, *self.methods):
-                        for algorithm in method.algorithms:
-                            for tuning in method.tunings:
-                                yield Cell(suite, setting, algorithm, tuning, seed, method)
+                    yield Cell(suite, setting, seed)
+                    yield from (Cell(suite, setting, seed, recipe, label) for recipe, label in tuned)
 
     def check(self) -> None:
         """Raise a ``UserError`` for what cannot be run: unknown names, numbers out of range, a cell declared twice."""
@@ -102,15 +91,9 @@ class Study:
             replace(self.training, seed=seed)  # checks its range
         for suite in self.suites:
             get_suite(suite).select(self.tasks)
-        for setting in self.settings:
-            if setting.trajectories < 1:
-                raise UserError(f"trajectories must be at least 1, got {setting.trajectories}")
-            if setting.reward not in REWARDS:
-                raise unknown("reward", setting.reward, REWARDS)
-        if self.episodes < 1:
-            raise UserError(f"episodes must be at least 1, got {self.episodes}")
+        _ = self.evaluation  # checks its numbers
         for method in self.methods:
-            _check_method(method)
+            _check_method(method, self.training)
         seen: set[Path] = set()
         for cell in self.cells():
             if cell.folder in seen:
@@ -118,24 +101,19 @@ class Study:
             seen.add(cell.folder)
 
     def to_json(self) -> dict[str, Any]:
-        """The resolved study, as it is saved beside its results."""
+        """The study as it is saved beside its results; ``load_study`` reads it."""
         sources = {name: {"agent": str(s.agent), "data": str(s.data)} for name, s in self.suites.items()}
-        return {**asdict(self), "suites": sources}
+        training = {name: value for name, value in asdict(self.training).items() if name != "seed"}
+        return {**asdict(self), "suites": sources, "training": training}
 
 
-def _check_method(method: Method) -> None:
+def _check_method(method: Method, training: TrainConfig) -> None:
     if not (method.algorithms and method.tunings):
         raise UserError("a method needs at least one algorithm and one tuning")
-    for kind, names, choices in (
-        ("algorithm", method.algorithms, ALGORITHMS),
-        ("tuning", method.tunings, TUNINGS),
-    ):
-        for name in names:
-            if name not in choices:
-                raise unknown(kind, name, choices)
     if any(not (c.isalnum() or c in "-_.=") for c in method.label):
         raise UserError(f"label {method.label!r} becomes part of a folder's name: letters, digits and -_.= only")
-    check_std(method.std)
+    for recipe in method.recipes(training):
+        recipe.resolved()
 
 
 def load_study(path: Path | str) -> Study:
