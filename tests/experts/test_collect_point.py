@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trajtune.experts.policies import random_actor, scripted_actor
 
 from trajtune.data import Dataset
 from trajtune.data.store import FILES, METADATA
@@ -19,7 +20,6 @@ from trajtune.errors import UserError
 from trajtune.experts import collect as collecting
 from trajtune.experts.collect import CollectConfig, collect
 from trajtune.experts.ladder import MEDIUM
-from trajtune.experts.policies import random_actor, scripted_actor
 from trajtune.experts.recording import record, relabelled_return, seeds_for
 from trajtune.suites import get_suite
 

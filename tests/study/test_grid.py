@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from trajtune.study.grid import Method, Setting, Source, Study, load_study
 
 from trajtune.errors import UserError
-from trajtune.study.grid import Method, Setting, Source, Study, load_study
 
 GOOD = """
 suites:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from trajtune.study.grid import Method, Setting, Source, Study
+from trajtune.study.runner import run_study
 
 from trajtune.agents import SavedAgent
 from trajtune.cli import main
 from trajtune.data import Dataset
 from trajtune.errors import UserError
 from trajtune.rollout import evaluate
-from trajtune.study.grid import Method, Setting, Source, Study
 from trajtune.study.results import Result, read_results
-from trajtune.study.runner import run_study
 from trajtune.training import TrainConfig, few_shot, finetune
 
 ROOT = Path(__file__).resolve().parents[2]
