@@ -1,8 +1,8 @@
 """Episodes in a CSV file, a step a line: ``episode,observations.0,observations.1,actions.0,rewards,terminated``.
 
 Lines of one episode stand together and have the same word under ``episode``. A name with a number is one column of an
-array [T, size], a name without one is an array [T]. Behind the last step, an episode may have a line with the state that
-followed, in which all but the observations is empty.
+array [T, size], a name without one is an array [T]. Behind the last step may stand a line with the state that followed,
+in which all but the observations is empty.
 """
 
 import csv
@@ -14,6 +14,7 @@ import numpy as np
 
 from trajtune.data.episodes import Episode
 from trajtune.data.formats.base import Format
+from trajtune.data.trajectories import Array
 from trajtune.errors import UserError, first_line
 from trajtune.files import regular_size, write_atomically
 
@@ -105,15 +106,15 @@ def write(path: Path, episodes: Iterable[Episode]) -> None:
     write_atomically(path, save)
 
 
-def _table(episode: Episode) -> dict[str, np.ndarray]:
+def _table(episode: Episode) -> dict[str, Array]:
     """Columns by name; what is told once of an episode is told at its last step."""
-    steps, table = len(episode["rewards"]), {}
+    steps = len(episode["rewards"])
+    table: dict[str, Array] = {}
     for name, value in episode.items():
         array = np.asarray(value)
         if array.ndim == 0:
             array = np.append(np.zeros(steps - 1), array)
-        columns = {name: array} if array.ndim == 1 else {f"{name}.{i}": array[:, i] for i in range(array.shape[1])}
-        table |= columns
+        table |= {name: array} if array.ndim == 1 else {f"{name}.{i}": array[:, i] for i in range(array.shape[1])}
     return table
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
 from trajtune.agents.base import Actor, Agent
 from trajtune.compute.tensors import load_into
 from trajtune.errors import UserError
