@@ -12,13 +12,17 @@ A header signs itself and every file of the artifact: one that was edited, or a 
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trajtune.errors import UserError
-from trajtune.files import article, differing, read_json, remove_leftovers, sha256, write_json
+from trajtune.files import article, differing, disk_error, read_json, regular_size, remove_leftovers, sha256, write_json
+
+ELSEWHERE = "choose another folder"
 
 MARK = "unfinished.json"
 """What an unfinished run has in its folder. Files without it are not a run's."""
@@ -40,6 +44,9 @@ EXPERT = Kind("expert", 2, "expert.json")
 DEMO = Kind("demo", 2, "demo.json")
 KINDS = (AGENT, DELTA, DATASET, STUDY, EXPERT, DEMO)
 
+RESERVED = ("format", "version", "files", "digest")
+"""What ``finish`` itself writes into a header."""
+
 
 def signature(value: Any) -> str:
     """SHA-256 over a JSON value, whatever the order of its keys."""
@@ -48,9 +55,10 @@ def signature(value: Any) -> str:
 
 def finish(folder: Path, kind: Kind, about: Mapping[str, Any], files: Collection[str] = ()) -> dict[str, Any]:
     """Write the header that makes ``folder`` an artifact: ``about`` (JSON), and size and checksum of its ``files``."""
-    sums = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files}
-    header = {"format": f"trajtune-{kind.name}", "version": kind.version, **json.loads(json.dumps(dict(about)))}
-    header["files"] = sums
+    if taken := [name for name in RESERVED if name in about]:
+        raise UserError(f"{folder / kind.header} has {', '.join(taken)} of its own: choose other names")
+    sums = {name: {"bytes": regular_size(folder / name), "sha256": sha256(folder / name)} for name in files}
+    header = {"format": f"trajtune-{kind.name}", "version": kind.version, **_plain(about), "files": sums}
     header["digest"] = signature(header)
     write_json(folder / kind.header, header)
     return header
@@ -69,16 +77,36 @@ def read_header(folder: Path, kind: Kind, verify: bool = True) -> dict[str, Any]
         remedy = "make it again with this version" if isinstance(found, int) and found < kind.version else "update"
         raise UserError(f"{folder} has {kind.name} version {found}; this trajtune reads {kind.version}: {remedy}")
     signed = {name: value for name, value in header.items() if name != "digest"}
-    if header.get("digest") != signature(signed) or not isinstance(header.get("files"), dict):
+    if header.get("digest") != signature(signed):
         raise UserError(f"{path} is damaged or was edited: it does not match its own digest")
-    for name, entry in header["files"].items():
+    files = header.get("files")
+    if not isinstance(files, dict) or not all(_is_entry(name, entry) for name, entry in files.items()):
+        raise UserError(f"{path} is not complete: its 'files' is missing or damaged")
+    for name, entry in files.items():
         _check_file(folder / name, entry, kind, verify)
     return header
 
 
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value as it comes back from a file: a tuple is a list, a number as a key is text."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(value)))
+    return plain
+
+
+def _is_entry(name: str, entry: Any) -> bool:
+    """A file of the folder or below it, with its size and checksum."""
+    inside = bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts and "\0" not in name
+    told = isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+    return inside and told
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # unlike Path.exists, no error where a folder may not be looked into
+
+
 def _check_file(path: Path, entry: Mapping[str, Any], kind: Kind, verify: bool) -> None:
     try:
-        size = path.stat().st_size
+        size = regular_size(path)
         if size != entry["bytes"]:
             raise UserError(f"{path} is damaged: it has {size} bytes, its header says {entry['bytes']}")
         if verify and sha256(path) != entry["sha256"]:
@@ -92,7 +120,7 @@ def _check_file(path: Path, entry: Mapping[str, Any], kind: Kind, verify: bool) 
 def kind_of(folder: Path) -> Kind:
     """Tell what a folder holds; a ``UserError`` if it is nothing of ours."""
     for kind in KINDS:
-        if (folder / kind.header).exists():
+        if _exists(folder / kind.header):
             return kind
     names = ", ".join(kind.header for kind in KINDS)
     raise UserError(f"{folder} holds nothing that trajtune made: it has none of {names}")
@@ -103,15 +131,13 @@ def finished(folder: Path, kind: Kind, run: Mapping[str, Any]) -> dict[str, Any]
 
     ``run`` is what decides the result, as it stands under ``run`` in the header.
     """
-    if not (folder / kind.header).exists():
+    if not _exists(folder / kind.header):
         return None
     header = read_header(folder, kind)
-    if odd := differing(header.get("run") or {}, json.loads(json.dumps(dict(run)))):
+    if odd := differing({"run": header.get("run") or {}}, {"run": _plain(run)}):
+        odd = [name.removeprefix("run.") for name in odd]
         raise UserError(f"{folder} already holds {article(kind.name)} with another {', '.join(odd)}: {ELSEWHERE}")
     return header
-
-
-ELSEWHERE = "choose another folder"
 
 
 def claim(folder: Path, kind: Kind, run: Mapping[str, Any], beside: Collection[str] = ()) -> None:
@@ -119,16 +145,29 @@ def claim(folder: Path, kind: Kind, run: Mapping[str, Any], beside: Collection[s
 
     ``beside`` names what may be there without a mark.
     """
-    path, wanted = folder / MARK, {"kind": kind.name, **json.loads(json.dumps(dict(run)))}
-    if folder.is_dir():
-        remove_leftovers(path)  # of a run killed before it had marked the folder
-    if path.exists():
-        if odd := differing(read_json(path, kind.name), wanted):
-            raise UserError(f"{folder} holds an unfinished {kind.name} with another {', '.join(odd)}: {ELSEWHERE}")
-    elif folder.exists() and (not folder.is_dir() or any(each.name not in beside for each in folder.iterdir())):
+    path = folder / MARK
+    try:
+        if folder.is_dir():
+            remove_leftovers(path)  # of a run killed before it had marked the folder
+        marked, taken = path.exists(), folder.exists() and not folder.is_dir()
+        taken = taken or (folder.exists() and any(each.name not in beside for each in folder.iterdir()))
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    if marked:
+        _check_mark(folder, kind, run)
+    elif taken:
         raise UserError(f"{folder} already holds something else: {ELSEWHERE}")
     else:
-        write_json(path, wanted)
+        write_json(path, {"kind": kind.name, "run": _plain(run)})
+
+
+def _check_mark(folder: Path, kind: Kind, run: Mapping[str, Any]) -> None:
+    mark = read_json(folder / MARK, kind.name)
+    if mark.get("kind") != kind.name:
+        raise UserError(f"{folder} holds an unfinished {mark.get('kind')}, no {kind.name}: {ELSEWHERE}")
+    if odd := differing({"run": mark.get("run") or {}}, {"run": _plain(run)}):
+        names = ", ".join(name.removeprefix("run.") for name in odd)
+        raise UserError(f"{folder} holds an unfinished {kind.name} with another {names}: {ELSEWHERE}")
 
 
 @contextmanager
@@ -149,15 +188,13 @@ def claimed(folder: Path | None, kind: Kind, run: Mapping[str, Any], work: Colle
 
 def clear(folder: Path, work: Collection[str] = ()) -> None:
     """Remove what only an unfinished run needs. The mark goes last, because it says that the rest is ours."""
-    if not (folder / MARK).exists():
+    if not _exists(folder / MARK):
         return
     remove_leftovers(folder / "*")
     for name in work:
         path = folder / name
-        if path.is_dir():
-            for each in path.iterdir():
-                each.unlink()
-            path.rmdir()
+        if path.is_dir() and not path.is_symlink():  # what a link points to is not ours
+            shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
     (folder / MARK).unlink()

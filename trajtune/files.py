@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trajtune.errors import UserError, first_line
+
+JSON_LIMIT = 1 << 28
+"""Bytes. A JSON file larger than this is none of ours."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -47,8 +51,15 @@ def remove_leftovers(path: Path) -> None:
 
 
 def differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return the keys under which two mappings differ, sorted."""
-    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    """Return the keys under which two mappings differ, sorted; in a mapping of mappings, ``recipe.algorithm``."""
+    odd: list[str] = []
+    for key in found.keys() | wanted.keys():
+        left, right = found.get(key), wanted.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            odd += [f"{key}.{inner}" for inner in differing(left, right)]
+        elif left != right:
+            odd.append(key)
+    return sorted(odd)
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
@@ -71,9 +82,19 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def regular_size(path: Path) -> int:
+    """Return the size of a file, in bytes. A pipe blocks whoever opens it, a device may never end: an ``OSError``."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not a regular file")
+    return found.st_size
+
+
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object; ``what`` names it in errors ("agent", "delta", "dataset")."""
     try:
+        if (size := regular_size(path)) > JSON_LIMIT:
+            raise ValueError(f"it has {size} bytes")
         value = json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not {article(what)}: it has no {path.name}") from None
@@ -98,7 +119,13 @@ def read_arrays(path: Path, what: str) -> dict[str, npt.NDArray[Any]]:
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        regular_size(path)
+        arrays = load_file(path)
+        for name, array in arrays.items():
+            # Other libraries teach NumPy types of numbers of their own: with JAX loaded, it knows bfloat16.
+            if array.dtype.isbuiltin != 1 or array.dtype.kind not in "biuf":
+                raise TypeError(f"its {name[:80]} holds {array.dtype}")
+        return arrays
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a complete {what}: {path.name} is missing") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -37,14 +37,20 @@ class Registry(Mapping[str, E], Generic[E]):
         if name in self._own:
             return self._own[name]
         entries = self._all()
+        if name in entries:
+            return entries[name]
         if name in self.broken:
             raise UserError(f"{self._kind} {name} of another package does not load: {self.broken[name]}")
-        if name not in entries:
-            raise unknown(self._kind, name, entries)
-        return entries[name]
+        raise unknown(self._kind, name, entries)
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._all()
+
+    def get(self, name: str, default: Any = None) -> Any:  # Mapping's waits for a KeyError
+        try:
+            return self[name]
+        except UserError:
+            return default
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all())
@@ -66,8 +72,15 @@ class Registry(Mapping[str, E], Generic[E]):
                 raise UserError("the name is taken")
             entry = point.load()
             if not isinstance(entry, self._entry):
-                raise UserError(f"{point.value} is no {self._entry.__name__}")
+                raise UserError(f"{point.value} is not of type {self._entry.__name__}")
             self._found[point.name] = entry
+        except UserError as error:
+            self._leave_out(point.name, first_line(error))
+        except SystemExit:
+            self._leave_out(point.name, "its import ends the program")
         except Exception as error:  # whatever another package's import may raise
-            self.broken[point.name] = f"{type(error).__name__}: {first_line(error)}"
-            print(f"trajtune: {self._kind} {point.name} is left out: {self.broken[point.name]}", file=sys.stderr)
+            self._leave_out(point.name, f"{type(error).__name__}: {first_line(error)}")
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        self.broken[name] = reason
+        print(f"trajtune: {self._kind} {name} is left out: {reason}", file=sys.stderr)

@@ -7,6 +7,7 @@ prompts from it. The name goes through SHA-256, so that neither Python's nor Num
 
 import hashlib
 import json
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,6 @@ def torch_stream(seed: int, *name: str | int) -> "torch.Generator":
 
 
 def _digest(seed: int, name: tuple[str | int, ...]) -> bytes:
-    # A bool or a NumPy integer must not make another name than the number it equals.
-    words = [each if isinstance(each, str) else int(each) for each in (seed, *name)]
+    # A bool or a NumPy integer must not make another name than the number it equals; a fraction is no number here.
+    words = [each if isinstance(each, str) else operator.index(each) for each in (seed, *name)]
     return hashlib.sha256(json.dumps(words).encode()).digest()
