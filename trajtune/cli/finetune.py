@@ -58,9 +58,7 @@ class Finetune:
         from trajtune.tunings.making import size_text
 
         device, base = pick_device(self.device), load_agent(self.agent)
-        few = few_shot(
-            Dataset.open(self.data), self.task, self.setting, recipe.training.seed, base.agent.spec.prompt
-        )
+        few = few_shot(Dataset.open(self.data), self.task, self.setting, recipe.training.seed, base.agent.spec.prompt)
         done = finetune(base, few, recipe, folder=self.out, device=device, progress=out.progress)
         out.close()
         moved = sum(tensor.numel() for tensor in done.policy.delta().values())

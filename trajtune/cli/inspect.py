@@ -29,7 +29,11 @@ class Inspect:
         from trajtune.artifacts import AGENT, DATASET, DELTA, kind_of, read_header
 
         kind = kind_of(self.folder)
-        shows: Mapping[Any, Callable[[Path, Output], dict[str, Any]]] = {AGENT: _agent, DELTA: _delta, DATASET: _dataset}
+        shows: Mapping[Any, Callable[[Path, Output], dict[str, Any]]] = {
+            AGENT: _agent,
+            DELTA: _delta,
+            DATASET: _dataset,
+        }
         header = read_header(self.folder, kind)
         about = shows[kind](self.folder, out) if kind in shows else {}
         rows = [[name, as_text(value)] for name, value in _flat(header).items()]

@@ -136,8 +136,8 @@ def load_study(path: Path | str) -> Study:
         value = yaml.load(path.read_text(), _loader())  # a SafeLoader
         json.dumps(value)  # dates, loops and the like have no place in options
     except FileNotFoundError:
-        near = ", ".join(presets())
-        raise UserError(f"there is no study {path}: give a YAML file, or one that comes with trajtune: {near}") from None
+        own = ", ".join(presets())
+        raise UserError(f"there is no study {path}: give a YAML file, or one that comes with trajtune: {own}") from None
     # The last five: what PyYAML lets through from a value that is not of the type its tag says.
     except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not readable as YAML of plain values ({first_line(error)})") from None
