@@ -63,8 +63,8 @@ def _command(name: str, argv: Sequence[str]) -> Any:
     given = [word.partition("=")[0] for word in argv if re.match(r"--\w", word)]
     odd = [option for option in given if option.replace("_", "-") not in known]
     if odd:  # first of all: what is missing was perhaps given under a wrong name
-        near = difflib.get_close_matches(odd[0], known, 1)
-        said = f"unknown option {odd[0]}" + (f": did you mean {near[0]}?" if near else "")
+        near = difflib.get_close_matches(odd[0].lstrip("-"), [option.lstrip("-") for option in known], 1)
+        said = f"unknown option {odd[0]}" + (f": did you mean --{near[0]}?" if near else "")
     else:
         said = complaint(said)
     raise UserError(f"{said} (see trajtune {name} --help)")
