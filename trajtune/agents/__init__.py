@@ -1,6 +1,6 @@
 """The pretrained transformer. An agent is one module or folder here and one line in the table."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from trajtune.agents.prompt_dt.config import PromptDTConfig
@@ -26,3 +26,8 @@ AGENTS = Registry(
         ),
     },
 )
+
+
+def agent_options(name: str) -> dict[str, Any]:
+    """Return the sizes of an agent that may be chosen, and their defaults; the others follow from the data."""
+    return {f.name: f.default for f in fields(AGENTS[name].config) if f.default is not MISSING}

@@ -82,26 +82,24 @@ class PlainActor:
 
     def __init__(self, agent: Any, prompts: Prompt | None, dtype: torch.dtype) -> None:
         self._agent, self._prompts, self._dtype = agent, prompts, dtype
-        self._steps: list[tuple[Tensor, Tensor, Tensor, int]] = []
+        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []  # return-to-go, observation, action
 
     @torch.no_grad()
     def act(self, t: int, returns_to_go: Tensor, observations: Tensor, last_actions: Tensor | None) -> Tensor:
-        spec = self._agent.spec
+        spec, device = self._agent.spec, observations.device
         check_timestep(t, spec)
         if last_actions is not None:
-            rtg, states, _, when = self._steps.pop()
-            self._steps.append((rtg, states, last_actions.float(), when))
-        nothing = torch.zeros(len(observations), spec.action_dim, device=observations.device)
-        self._steps = [*self._steps, (returns_to_go, observations, nothing, t)][-spec.window :]
-        rtg, states, actions, when = zip(*self._steps, strict=True)
-        shape = (len(observations), len(when))
-        every = torch.ones(shape, dtype=torch.bool, device=observations.device)
-        times = torch.tensor(when, device=observations.device).expand(shape)
+            self._steps[-1] = (*self._steps[-1][:2], last_actions.float())
+        nothing = torch.zeros(len(observations), spec.action_dim, device=device)
+        self._steps = [*self._steps, (returns_to_go, observations, nothing)][-spec.window :]
+        steps = len(self._steps)
+        every = torch.ones(len(observations), steps, dtype=torch.bool, device=device)
+        times = torch.arange(t - steps + 1, t + 1, device=device).expand(len(observations), steps)
         window = Window(
-            returns_to_go=torch.stack(rtg, 1),
-            observations=torch.stack(states, 1),
-            actions=torch.stack(actions, 1),
-            rewards=torch.zeros(shape, device=observations.device),
+            returns_to_go=torch.stack([step[0] for step in self._steps], 1),
+            observations=torch.stack([step[1] for step in self._steps], 1),
+            actions=torch.stack([step[2] for step in self._steps], 1),
+            rewards=torch.zeros(len(observations), steps, device=device),
             timesteps=times,
             terminals=~every,
             mask=every,

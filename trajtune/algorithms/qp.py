@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trajtune.algorithms import BASE
 from trajtune.algorithms.base import Algorithm, Descent, Metrics, Shape, detached
 from trajtune.algorithms.configs import DPOConfig, QPConfig, SFTConfig
-from trajtune.algorithms.dpo import DPO
+from trajtune.algorithms.dpo import DPO, Pairs
 from trajtune.algorithms.losses import masked_mean, q_term, td_loss
 from trajtune.algorithms.sft import SFT
 from trajtune.algorithms.twins import TwinCritics, transitions
@@ -93,11 +93,11 @@ class QGuided(Algorithm[B]):
         self.twins.follow(self.config.tau)
 
 
-def qp_sft(config: QPConfig, base: SFTConfig) -> "QGuided[Batch]":
+def qp_sft(config: QPConfig, base: SFTConfig) -> QGuided[Batch]:
     """Equation 13: supervised finetuning with a Q term."""
     return QGuided(SFT(base), config)
 
 
-def qp_dpo(config: QPConfig, base: DPOConfig) -> Algorithm[Batch]:
+def qp_dpo(config: QPConfig, base: DPOConfig) -> QGuided[Pairs]:
     """Equation 14: direct preference optimisation with a Q term."""
-    return QGuided(DPO(base), config)  # type: ignore[return-value]
+    return QGuided(DPO(base), config)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from trajtune.agents.base import Agent
-from trajtune.agents.saving import SavedAgent
-from trajtune.artifacts import DELTA, finish, read_header
+from trajtune.agents.saving import SavedAgent, load_agent, save_agent
+from trajtune.artifacts import AGENT, DELTA, claimed, clear, finish, finished, read_header
 from trajtune.data.fewshot import BRIEFS, Brief, read_briefs, write_briefs
+from trajtune.data.trajectories import Array
 from trajtune.errors import UserError
 from trajtune.files import disk_error, read_arrays, write_arrays
 from trajtune.policy import Policy
@@ -86,3 +87,30 @@ def merge(saved: SavedDelta) -> Agent:
     if not all(bool(tensor.isfinite().all()) for tensor in agent.state_dict().values()):
         raise UserError(f"merging this {tuning} delta gives weights that are not finite: it is damaged or diverged")
     return agent
+
+
+def save_merged(folder: Path | str, base: SavedAgent, saved: SavedDelta) -> SavedAgent:
+    """Save the merged agent in ``folder`` and return it, or the one that the same call left there.
+
+    Briefs of the other tasks are the base's: an agent can be evaluated on its suite's test tasks.
+    """
+    path, agent = Path(folder), merge(saved)
+    run = {"merged": saved.header["digest"], **saved.run}
+    if finished(path, AGENT, run) is None:
+        with claimed(path, AGENT, run):
+            about = {"run": run, "base_run": base.header.get("run")}
+            save_agent(path, agent, base.suite, {**base.briefs, **saved.briefs}, about)
+    clear(path)
+    return load_agent(path)
+
+
+def delta_arrays(folder: Path | str) -> tuple[Recipe, Mapping[int, Brief], dict[str, Array]]:
+    """Return what a delta holds without its base, checked as far as that goes: its recipe, briefs and arrays."""
+    path = Path(folder)
+    header = read_header(path, DELTA)
+    try:
+        recipe = Recipe.from_json(header["run"]["recipe"], f"{path / DELTA.header}: recipe")
+        briefs = read_briefs(path, header["briefs"])
+        return recipe, briefs, read_arrays(path / header["delta_file"], "delta")
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path / DELTA.header} is not complete ({error})") from None

@@ -61,7 +61,7 @@ class AdapterPolicy(Policy):
         options = {**DEFAULTS.get(config.method, {}), **config.options}
         if config.method == "LORA" and options.keys() == {"r", "lora_alpha"}:
             maps = [m for n, m in agent.named_modules() if n.rpartition(".")[2] in agent.adapter_targets]
-            return sum(options["r"] * (m.in_features + m.out_features) for m in maps)  # type: ignore[operator]
+            return sum(options["r"] * (m.in_features + m.out_features) for m in maps)
         policy = AdapterPolicy(agent, None, config, 1.0, 0)
         return sum(parameter.numel() for parameter in policy.trainable().values())
 

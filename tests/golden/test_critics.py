@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trajtune.agents import initialise_critic
-from trajtune.agents.critics import mish
+from trajtune.algorithms.critics import initialise_critic, mish
 
 POINTS = torch.cat([torch.linspace(-200.0, 200.0, 801), torch.linspace(-5.0, 5.0, 1001)])
 
@@ -32,7 +31,7 @@ def test_mish_maps_over_members() -> None:
 
 
 def test_members_are_independent_networks() -> None:
-    critic = initialise_critic(5, 2, seed=0)
+    critic = initialise_critic(5, 2, seed=0, name="q")
     generator = torch.Generator().manual_seed(1)
     states, actions = torch.randn(4, 3, 3, generator=generator), torch.randn(4, 3, 2, generator=generator)
     values = critic(states, actions)
