@@ -96,7 +96,10 @@ def test_what_was_recorded_is_what_is_stored(tmp_path: Path) -> None:
             np.testing.assert_array_equal(flat.observations[row], observation.astype(np.float32))
             observation, reward, *_ = env.step(flat.actions[row])
             assert flat.rewards[row] == np.float32(reward)
-        np.testing.assert_array_equal(data.final_observations[i], observation.astype(np.float32))
+            assert flat.achieved is not None  # the point's position
+            np.testing.assert_array_equal(flat.achieved[row], observation.astype(np.float32))
+        assert flat.final_observations is not None
+        np.testing.assert_array_equal(flat.final_observations[i], observation.astype(np.float32))
 
 
 def test_one_quality_in_float16(tmp_path: Path) -> None:
