@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Literal
 
 from trajtune.data.setting import Setting
-from trajtune.errors import UserError
 from trajtune.study.cell import Evaluation
 from trajtune.training.config import Recipe, TrainConfig
 
@@ -47,7 +44,7 @@ BudgetName = Literal["auto", "full", "standard", "half", "small"]
 class DemoConfig:
     """What the demo learns from and how. With a budget, it decides every number."""
 
-    quality: str = "expert"
+    quality: Literal["expert", "medium"] = "expert"
     """Which recorded trajectories to learn from."""
     trajectories: int = 50
     """How many of them a task."""
@@ -69,11 +66,3 @@ class DemoConfig:
         _ = self.setting
         for algorithm in ALGORITHMS:
             self.recipe(algorithm, 1, 1).resolved()
-
-
-def asset(name: str) -> Path:
-    """Return the folder of something that ships with the package."""
-    path = Path(str(files("trajtune").joinpath("assets", name)))
-    if not path.exists():
-        raise UserError(f"the asset {name} is missing from this installation")
-    return path

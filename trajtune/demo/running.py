@@ -10,11 +10,12 @@ import numpy as np
 
 from trajtune.artifacts import DEMO, claimed, clear, finish, finished
 from trajtune.demo.budget import choose
-from trajtune.demo.config import ALGORITHMS, BUDGETS, SUITE, Budget, BudgetName, DemoConfig, asset
+from trajtune.demo.config import ALGORITHMS, BUDGETS, SUITE, Budget, BudgetName, DemoConfig
 from trajtune.demo.picture import PICTURE, draw
 from trajtune.errors import DivergedError
 from trajtune.processes import Map, worker_pool
 from trajtune.progress import Progress, silent
+from trajtune.shipped import asset
 from trajtune.statistics import normalised, stratified_interval
 from trajtune.study.cell import ZERO_SHOT
 from trajtune.suites import get_suite
