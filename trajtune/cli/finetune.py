@@ -45,8 +45,8 @@ class Finetune:
         from trajtune.artifacts import AGENT, DATASET, read_header
         from trajtune.configs import parse_options
 
-        options = {"options": parse_options(self.set), "tuning_options": parse_options(self.set_tuning)}
-        recipe = replace(self.recipe, **options).resolved()
+        options, tuning_options = parse_options(self.set), parse_options(self.set_tuning)
+        recipe = replace(self.recipe, options=options, tuning_options=tuning_options).resolved()
         read_header(self.agent, AGENT, verify=False)  # what can be wrong is found before anything slow is imported
         read_header(self.data, DATASET, verify=False)
 

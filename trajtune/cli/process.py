@@ -52,13 +52,14 @@ def _speak_plainly() -> None:
 
 
 ASCII = {"×": "x", "→": "->", "…": "...", "–": "-", "—": "-", "±": "+-", "≥": ">=", "≤": "<=", "•": "*", "µ": "u"}
+ARROWS = {"↑": "^", "↓": "v"}
 BOXES = dict.fromkeys("│┃║", "|") | dict.fromkeys("─━═╴╶╸╺╌", "-") | dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+")
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     odd = error.object[error.start : error.end]
-    return "".join((ASCII | BOXES).get(each, "?") for each in odd), error.end
+    return "".join((ASCII | ARROWS | BOXES).get(each, "?") for each in odd), error.end
 
 
 def run_together(processes: int) -> None:

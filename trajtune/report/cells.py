@@ -13,13 +13,12 @@ from trajtune.statistics import Interval, stratified_interval
 from trajtune.study.cell import ZERO_SHOT, differences
 from trajtune.study.results import Result
 
-
 Unit = Literal["normalised", "success", "return"]
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One algorithm x tuning in one suite and data setting, over tasks and seeds. Scores are in the comparison's unit."""
+    """One algorithm x tuning in one suite and data setting, over tasks and seeds; scores in the comparison's unit."""
 
     algorithm: str
     tuning: str
