@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from trajtune.data.fewshot import FewShot
 
 from trajtune.agents.prompt_dt.config import PromptDTConfig
 from trajtune.agents.prompt_dt.model import PromptDT
 from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
 from trajtune.data.sampling import draw_batch
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.training.finetune import Finetuned, finetune

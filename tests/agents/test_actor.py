@@ -3,13 +3,13 @@
 import pytest
 import torch
 from torch import Tensor
-from trajtune.data.fewshot import FewShot
 
 from tests.helpers import random_agent, random_prompt
 from trajtune.agents.base import PlainActor
 from trajtune.agents.prompt_dt.config import PromptDTConfig
 from trajtune.agents.prompt_dt.model import PromptDT
 from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
 from trajtune.errors import UserError
 from trajtune.types import Batch, Prompt, Window
 

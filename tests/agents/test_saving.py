@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trajtune.data.fewshot import Brief
 
 from tests.helpers import SMALL, random_agent, random_batch, random_prompt
 from trajtune.agents.saving import SavedAgent, identity, load_agent, save_agent
 from trajtune.artifacts import signature
+from trajtune.data.fewshot import Brief
 from trajtune.errors import UserError
 
 BRIEF = Brief(random_prompt(3, 3, 2, rows=4, first=0), -3.5, {"random": -9.0, "expert": -1.0})

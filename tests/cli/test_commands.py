@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from trajtune.rollout.evaluate import episode_seed
+from trajtune.tunings.saving import SavedDelta, load_delta
 
 from trajtune.agents import AgentConfig, initialise, load_agent, save_agent
 from trajtune.cli import main
 from trajtune.data import Dataset
-from trajtune.rollout.evaluate import episode_seed
 from trajtune.suites import SUITES, Suite, get_suite
 from trajtune.tunings import TUNINGS
-from trajtune.tunings.saving import SavedDelta, load_delta
 from trajtune.types import Batch, Window
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -26,7 +26,7 @@ from trajtune.training.loop import POLICY, train
 from trajtune.tunings import TUNINGS
 from trajtune.tunings.making import make_policy
 
-MEMBERS, STEPS = 4, 12  # PPO and GRPO take a snapshot after ten
+STEPS = 4
 CONFIG = TrainConfig(steps=STEPS, batch=6, learning_rate=1e-3, warmup=3, log_every=1, precision="fp32")
 Tensors = dict[str, Tensor]
 
@@ -61,7 +61,9 @@ def few(point_data: Dataset) -> list[FewShot]:
 
 def build(base: SavedAgent, few: FewShot, algorithm: str, tuning: str, seed: int) -> tuple[Policy, Algorithm[Any]]:
     policy = make_policy(tuning, base.agent, few.brief.prompts[:1], std=0.2, seed=seed)
-    algo = make_algorithm(algorithm)
+    snapshots = "old_policy_every"  # of PPO and GRPO: two within these steps
+    has = hasattr(ALGORITHMS[algorithm].configs[""](), snapshots)
+    algo = make_algorithm(algorithm, {snapshots: 2} if has else {})
     algo.setup(policy, few.trajectories, seed)
     return policy, algo
 
@@ -112,7 +114,10 @@ def train_fleet(base: SavedAgent, few: list[FewShot], algorithm: str, tuning: st
         return torch.func.functional_call(cell, mine, (ask,))
 
     for step in range(STEPS):
-        drawn = [batch_of(base, each, member[1], seed, step) for seed, (each, member) in enumerate(zip(few, members))]
+        drawn = [
+            batch_of(base, each, member[1], seed, step)
+            for seed, (each, member) in enumerate(zip(few, members, strict=True))
+        ]
         flat = {name: torch.stack([each.flat()[name] for each in drawn]) for name in drawn[0].flat()}
 
         def loss_of(own: Tensors, rest: Tensors, batch: Tensors, name: str, drawn: Any = drawn[0]) -> Tensor:
@@ -162,7 +167,9 @@ def test_members_trained_as_one_equal_separate_runs(
         train(
             policy,
             algo,
-            lambda rng, each=each, algo=algo, seed=seed: batch_of(point_agent, each, algo, seed, next(counter)),
+            lambda rng, each=each, algo=algo, seed=seed, counter=counter: batch_of(
+                point_agent, each, algo, seed, next(counter)
+            ),
             replace(CONFIG, seed=seed),
         )
         alone = dict(tensors(Cell(policy, algo)))

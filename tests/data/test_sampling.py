@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
+from trajtune.data.prompts import PROMPTS
 
 from trajtune.data import (
     TaskPrompts,
@@ -21,7 +22,6 @@ from trajtune.data import (
     make_prompts,
     save_prompts,
 )
-from trajtune.data.prompts import PROMPTS
 from trajtune.data.trajectories import from_episodes, returns_to_go
 from trajtune.errors import UserError
 from trajtune.files import sha256

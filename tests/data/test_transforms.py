@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from trajtune.algorithms.owned import transitions
 
 from trajtune.algorithms.losses import td_target
-from trajtune.algorithms.owned import transitions
 from trajtune.data import REWARDS, draw_windows
 from trajtune.data.trajectories import Trajectories, from_episodes
 from trajtune.errors import UserError

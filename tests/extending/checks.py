@@ -1,4 +1,4 @@
-"""What every suite, agent and format must satisfy, wherever it comes from. Algorithms and tunings: tests/conformance."""
+"""What every suite, agent and format must satisfy, wherever it is from. Algorithms and tunings: tests/conformance."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def check_suite(suite: Suite, tmp_path: Path) -> None:
             observation, _ = env.reset(seed=seed)
             course = [suite.view(observation)]
             actions = np.random.default_rng(5).uniform(-1.0, 1.0, (suite.horizon(task.index), suite.action_dim))
-            for t, action in enumerate(actions):
+            for action in actions:
                 observation, reward, terminated, truncated, info = env.step(action)
                 course.append(suite.view(observation))
                 assert course[-1].shape == (suite.observation_dim,)

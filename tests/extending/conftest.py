@@ -51,7 +51,7 @@ def python(site: Path) -> Run:
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def plugins(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """In this process, too, the packages are installed while a test runs."""
     monkeypatch.syspath_prepend(str(site))

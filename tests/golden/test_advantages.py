@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trajtune.algorithms.advantages import gae, grid, group_advantages, groups, standardise, table
-from trajtune.data.trajectories import Trajectories, from_episodes
+from trajtune.data.episodes import from_episodes
+from trajtune.data.trajectories import Trajectories
 
 LENGTHS, ENDED = (3, 7, 1, 5), (True, False, False, True)
 
@@ -17,7 +18,7 @@ def data() -> Trajectories:
         [
             {
                 "observations": rng.normal(size=(n, 2)),
-                "actions": rng.normal(size=(n, 1)),
+                "actions": rng.uniform(-1.0, 1.0, size=(n, 1)),
                 "rewards": rng.normal(size=n),
                 "terminated": end,
             }

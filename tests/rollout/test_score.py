@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from trajtune.data.fewshot import Brief, make_brief
 
 from tests.helpers import new_agent
 from trajtune.agents.base import PlainActor
 from trajtune.agents.prompt_dt.config import PromptDTConfig
 from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import Brief, make_brief
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
 from trajtune.rollout.score import Score, Subject, episode_seed, evaluate, score

@@ -85,7 +85,7 @@ class TestLearningRate:
 class TestLearning:
     def test_loss_falls_and_log_has_every_nth_step(self, point_agent: SavedAgent, point_few: FewShot) -> None:
         seen: list[tuple[str, int, int, bool]] = []
-        done = finetune(
+        done = tuned(
             point_agent,
             point_few,
             "sft",

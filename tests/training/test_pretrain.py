@@ -1,6 +1,5 @@
 """Pretraining: its normaliser, going on after a kill, and two processes that share one run."""
 
-import os
 import signal
 import socket
 import subprocess

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from trajtune.data.fewshot import FewShot
 
 from tests.helpers import few_batch, tuned
 from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
 from trajtune.errors import UserError
 from trajtune.training.config import TrainConfig
 from trajtune.training.deltas import load_delta

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from trajtune.data.fewshot import FewShot
 
 from tests.helpers import few_batch, new_agent, tuned
 from trajtune.agents.prompt_dt.config import PromptDTConfig
 from trajtune.agents.saving import SavedAgent
 from trajtune.algorithms.base import make_algorithm
+from trajtune.data.fewshot import FewShot
 from trajtune.errors import UserError
 from trajtune.training.config import TrainConfig
 from trajtune.tunings.decorator import DecoratorPolicy, into_box

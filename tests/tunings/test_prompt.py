@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from trajtune.data.fewshot import FewShot
 
 from tests.helpers import new_agent, random_agent, random_prompt, random_window, tuned
 from trajtune.agents.prompt_dt.config import PromptDTConfig
 from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
 from trajtune.errors import UserError
 from trajtune.training.config import TrainConfig
 from trajtune.tunings.making import make_policy, size_text, tuning_sizes

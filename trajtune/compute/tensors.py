@@ -71,5 +71,5 @@ class Held(nn.Module):
     @torch.no_grad()
     def follow(self, values: Mapping[str, Tensor], tau: float) -> None:
         """Move towards ``values``: x' <- x' + tau (x - x')."""
-        mine = self.values()
-        torch._foreach_lerp_(list(mine.values()), [values[name].detach() for name in mine], tau)
+        for name, tensor in self.values().items():  # neither lerp_ nor its kin: torch.func cannot stack them
+            tensor.add_(values[name].detach() - tensor, alpha=tau)
