@@ -33,8 +33,8 @@ class Source:
 class Method:
     """Algorithms under tunings, every pair, with one choice of options. A label tells choices apart."""
 
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
-    tunings: tuple[str, ...] = tuple(TUNINGS)
+    algorithms: tuple[str, ...] = field(default_factory=lambda: tuple(ALGORITHMS))
+    tunings: tuple[str, ...] = field(default_factory=lambda: tuple(TUNINGS))
     label: str = ""
     learning_rate: float | None = None
     """``None``: the study's, or the tuning's own."""
