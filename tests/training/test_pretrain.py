@@ -123,7 +123,7 @@ class TestResult:
         assert (tmp_path / "agent.safetensors").stat().st_mtime_ns == stamp
         smaller = replace(CONFIG, options={**CONFIG.options, "layers": 1})
         with pytest.raises(
-            UserError, match="already holds an agent with another pretraining.options.layers, tasks: choose another"
+            UserError, match=r"already holds an agent with another pretraining\.options\.layers, tasks: choose another"
         ):
             pretrain(point_data, TASKS[:2], HORIZON, smaller, str(tmp_path))
 
