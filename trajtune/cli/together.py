@@ -23,7 +23,7 @@ def run_together(processes: int) -> None:
     with ExitStack() as stack:
         children: list[subprocess.Popen[bytes]] = []
         said: list[IO[str]] = []
-        stack.callback(lambda: [child.kill() for child in children])
+        stack.callback(_end, children)
         for rank in range(processes):
             own = {**os.environ, **variables, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             said.append(stack.enter_context(tempfile.TemporaryFile("w+")))
@@ -37,6 +37,12 @@ def run_together(processes: int) -> None:
                 said[rank].seek(0)
                 why = (said[rank].read().strip().splitlines() or [f"exit code {child.returncode}"])[-1]
                 raise UserError(f"process {rank} of {processes} stopped: {why.removeprefix('trajtune: ')}")
+
+
+def _end(children: list[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        child.kill()
+        child.wait()
 
 
 def _free_port() -> int:
