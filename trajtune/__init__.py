@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from trajtune.agents.saving import SavedAgent, load_agent
+    from trajtune.data.episodes import from_episodes
     from trajtune.data.fewshot import Brief, FewShot, few_shot
     from trajtune.data.setting import Setting
     from trajtune.data.store import Dataset
-    from trajtune.data.trajectories import from_episodes
     from trajtune.errors import DivergedError, UserError
     from trajtune.rollout.score import evaluate
     from trajtune.statistics import paired_interval
     from trajtune.study.declaration import Study, load_study
     from trajtune.study.results import read_results
-    from trajtune.study.running import run_study
+    from trajtune.study.runners.local import run_study
     from trajtune.suites import get_suite
     from trajtune.training.config import PretrainConfig, Recipe, TrainConfig
     from trajtune.training.deltas import load_delta
@@ -41,7 +41,7 @@ _HOMES = {
     "evaluate": "rollout.score",
     "few_shot": "data.fewshot",
     "finetune": "training.finetune",
-    "from_episodes": "data.trajectories",
+    "from_episodes": "data.episodes",
     "get_suite": "suites",
     "load_agent": "agents.saving",
     "load_delta": "training.deltas",
@@ -49,7 +49,7 @@ _HOMES = {
     "paired_interval": "statistics",
     "pretrain": "training.pretrain",
     "read_results": "study.results",
-    "run_study": "study.running",
+    "run_study": "study.runners.local",
 }
 
 __all__ = [

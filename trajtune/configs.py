@@ -79,13 +79,13 @@ def structured(kind: Any, value: Any, where: str, finite: bool = True) -> Any:
 
 def _plain(kind: type[Any], value: Any, where: str, finite: bool) -> Any:
     """One value that is not made of others."""
-    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+    if kind is float and type(value) is not bool and isinstance(value, Real):
         try:
             found = float(value)
         except OverflowError:
             raise UserError(f"{where} is too large a number") from None
         return _checked(found, where) if finite else found
-    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+    if kind is int and type(value) is not bool and isinstance(value, Integral):
         return int(value)
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
@@ -122,6 +122,8 @@ def _tuple_types(inner: Sequence[Any], values: Sequence[Any], where: str) -> Seq
 
 
 def _items(kinds: Sequence[Any], values: Sequence[Any], where: str, finite: bool) -> list[Any]:
+    if all(kind is float for kind in kinds) and all(type(value) is float and math.isfinite(value) for value in values):
+        return list(values)  # a result has thousands of them
     pairs = zip(kinds, values, strict=True)
     return [structured(kind, each, f"{where}[{i}]", finite) for i, (kind, each) in enumerate(pairs)]
 

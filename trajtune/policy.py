@@ -48,7 +48,11 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that move, by their names in this module."""
+        """Return the parameters that move, by their names in this module.
+
+        Looked up anew at every call, in ``named_parameters`` or as attributes: ``torch.func.functional_call`` puts
+        other tensors in their places for a while.
+        """
 
     @abstractmethod
     def delta(self) -> dict[str, Tensor]:

@@ -15,9 +15,12 @@ E = TypeVar("E")
 
 
 def resolve(reference: str) -> Any:
-    """Return what ``package.module:name`` stands for."""
+    """Return what ``package.module:name`` stands for; a ``UserError`` if there is no such thing."""
     module, _, name = reference.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{reference} cannot be loaded: {first_line(error)}") from error
 
 
 class Registry(Mapping[str, E], Generic[E]):

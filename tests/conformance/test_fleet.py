@@ -175,7 +175,7 @@ def test_members_trained_as_one_equal_separate_runs(
         alone = dict(tensors(Cell(policy, algo)))
         for name in names:
             found, expected = values[name][seed], alone[name]
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
         moved = max(float((alone[n] - start[n.removeprefix("policy.")]).abs().max()) for n in names)
         assert moved > 1e-3  # far more than they may differ
         for name in values:

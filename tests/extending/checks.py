@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from trajtune.agents.base import Agent
 from trajtune.agents.saving import SavedAgent, load_agent, save_agent
-from trajtune.data.trajectories import Trajectories
+from trajtune.data.episodes import Episode, from_episodes
+from trajtune.data.formats.base import Format
+from trajtune.errors import UserError
 from trajtune.progress import silent
 from trajtune.suites.base import Suite
 from trajtune.types import Batch, Prompt, Window
@@ -31,11 +34,11 @@ def check_suite(suite: Suite, tmp_path: Path) -> None:
                 course.append(suite.view(observation))
                 assert course[-1].shape == (suite.observation_dim,)
                 assert np.isfinite(reward) and np.isfinite(course[-1]).all()
-                assert not suite.has_success or isinstance(bool(info["success"]), bool)
+                assert not suite.has_success or info["success"] in (True, False)
                 assert suite.relabel is None or "achieved" in info
                 if terminated or truncated:
                     break
-            assert t + 1 == suite.horizon(task.index) or terminated
+            assert terminated or (truncated and len(course) == suite.horizon(task.index) + 1)
             env.close()
             courses.append(np.stack(course))
         assert np.array_equal(courses[0], courses[1])  # an episode is a function of its seed and actions
@@ -118,7 +121,18 @@ def check_agent(agent: Agent, folder: Path) -> None:
     assert torch.equal(loaded.agent(Batch(prompt, window)), mean)
 
 
-def check_same_trajectories(found: Trajectories, expected: Trajectories) -> None:
-    """Every array is there, bit for bit."""
-    for name in ("observations", "actions", "rewards", "returns_to_go", "start", "length", "task", "terminated"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+def check_format(form: Format, path: Path, episodes: list[Episode]) -> None:
+    """What was written is recognised and read to the bit; a damaged file is one line that names it."""
+    assert not form.recognises(path.with_name("nothing.here")) and not form.recognises(path)
+    assert form.write is not None
+    form.write(path, episodes)
+    assert form.recognises(path)
+    found, expected = from_episodes(form.read(path)), from_episodes(episodes)
+    for name, array in vars(expected).items():
+        other = getattr(found, name)
+        assert other is None if array is None else np.array_equal(other, array), name
+    path.write_bytes(b"\x00\xff, damaged")
+    for broken in (path, path.with_name("missing" + path.suffix)):
+        with pytest.raises(UserError) as caught:
+            list(form.read(broken))
+        assert str(broken) in str(caught.value) and "\n" not in str(caught.value)

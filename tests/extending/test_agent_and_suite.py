@@ -1,5 +1,6 @@
 """An agent of another package on a suite of another package: collect, pretrain, finetune, save, load, score."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from tests.extending.checks import check_agent, check_suite
 from trajtune.agents.saving import SavedAgent, initialise
+from trajtune.algorithms import ALGORITHMS
 from trajtune.data.fewshot import FewShot, few_shot
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
@@ -20,7 +22,7 @@ from trajtune.training.finetune import finetune
 from trajtune.training.pretrain import pretrain
 
 pytestmark = pytest.mark.usefixtures("plugins")
-SHORT = TrainConfig(steps=40, batch=16, warmup=2, log_every=20, precision="fp32")
+SHORT = TrainConfig(steps=40, batch=16, learning_rate=1e-3, warmup=2, log_every=20, precision="fp32")
 SIZES = {"observation_dim": 2, "action_dim": 1, "max_timesteps": 40}
 
 
@@ -97,6 +99,14 @@ def test_tunings_take_an_agent_without_a_prompt(folder: Path, tuning: str, tmp_p
         actor, other = merged.actor(None), done.policy.actor(None)
         state, target = torch.zeros(2, 2), torch.zeros(2)
         torch.testing.assert_close(actor.act(0, target, state, None), other.act(0, target, state, None))
+
+
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "awr"])
+def test_algorithms_take_an_agent_without_a_prompt(folder: Path, algorithm: str) -> None:
+    few = few_shot(cart_data(folder), 2, Setting("medium", 5), seed=0, prompt_length=0)
+    recipe = Recipe(algorithm, "adapter", training=replace(SHORT, steps=3))
+    done = finetune(cart_agent(folder), few, recipe)
+    assert any(tensor.any() for tensor in done.policy.delta().values())
 
 
 def test_prompt_tuning_is_refused_in_a_line(folder: Path) -> None:

@@ -109,7 +109,7 @@ def test_for_another_base(point_agent: SavedAgent, saved: dict[str, Path]) -> No
 
 
 def test_finished_folder_of_another_run(point_agent: SavedAgent, point_few: FewShot, saved: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match="already holds a delta with another recipe: choose another"):
+    with pytest.raises(UserError, match=r"already holds a delta with another recipe\.algorithm, .*: choose another"):
         tuned(point_agent, point_few, "qp-sft", "full", CONFIG, folder=saved["full"])
 
 

@@ -122,7 +122,9 @@ class TestResult:
         assert again.digest == whole.digest
         assert (tmp_path / "agent.safetensors").stat().st_mtime_ns == stamp
         smaller = replace(CONFIG, options={**CONFIG.options, "layers": 1})
-        with pytest.raises(UserError, match="already holds an agent with another pretraining, tasks: choose another"):
+        with pytest.raises(
+            UserError, match=r"already holds an agent with another pretraining\.options\.layers, tasks: choose another"
+        ):
             pretrain(point_data, TASKS[:2], HORIZON, smaller, str(tmp_path))
 
 

@@ -58,7 +58,11 @@ class Agent(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """Predict the action at every step of the windows, [B, K, A] in [-1, 1]."""
+        """Predict the action at every step of the windows, [B, K, A] in [-1, 1].
+
+        What is predicted at step k may depend on what the batch holds up to the observation of step k, and on nothing
+        later: the action of step k itself is there, and must not be seen.
+        """
 
     @abstractmethod
     def initialise(self, generator: torch.Generator) -> None:

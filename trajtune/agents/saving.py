@@ -54,6 +54,8 @@ def make_agent(kind: str, sizes: Mapping[str, Any]) -> Agent:
     """Build an agent of a kind with uninitialised weights; unknown or missing sizes are a ``UserError``."""
     entry = AGENTS[kind]
     agent: Agent = resolve(entry.build)(structured(entry.config, dict(sizes), f"agent {kind}"))
+    if agent.kind != kind:  # it would be saved under a name by which nobody finds it
+        raise UserError(f"agent {kind} calls itself {agent.kind}: its kind must be the name it is registered under")
     return agent
 
 

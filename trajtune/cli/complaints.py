@@ -37,14 +37,8 @@ def _indent(line: str) -> int:
 
 
 def _unrecognised(text: str, inside: list[str]) -> str | None:
-    found = re.match(r"Unrecognized options: (.*?)(?: Perhaps you meant: (--\S+).*)?$", text)
-    if found is None:
-        return None
-    words = found[1].split(", ")
-    options = [word for word in words if word.startswith("-")]
-    if not options:
-        return f"{words[0]!r} is one argument too many"
-    return f"unknown option {options[0]}" + (f": did you mean {found[2]}?" if found[2] else "")
+    found = re.match(r"Unrecognized options: ([^,]*)", text)
+    return None if found is None else f"{found[1]!r} is one argument too many"
 
 
 def _choice(text: str, inside: list[str]) -> str | None:

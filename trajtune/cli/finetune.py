@@ -45,8 +45,8 @@ class Finetune:
         from trajtune.artifacts import AGENT, DATASET, read_header
         from trajtune.configs import parse_options
 
-        options = {"options": parse_options(self.set), "tuning_options": parse_options(self.set_tuning)}
-        recipe = replace(self.recipe, **options).resolved()
+        options, tuning_options = parse_options(self.set), parse_options(self.set_tuning)
+        recipe = replace(self.recipe, options=options, tuning_options=tuning_options).resolved()
         read_header(self.agent, AGENT, verify=False)  # what can be wrong is found before anything slow is imported
         read_header(self.data, DATASET, verify=False)
 
@@ -58,9 +58,7 @@ class Finetune:
         from trajtune.tunings.making import size_text
 
         device, base = pick_device(self.device), load_agent(self.agent)
-        few = few_shot(
-            Dataset.open(self.data), self.task, self.setting, recipe.training.seed, base.agent.spec.prompt
-        )
+        few = few_shot(Dataset.open(self.data), self.task, self.setting, recipe.training.seed, base.agent.spec.prompt)
         done = finetune(base, few, recipe, folder=self.out, device=device, progress=out.progress)
         out.close()
         moved = sum(tensor.numel() for tensor in done.policy.delta().values())

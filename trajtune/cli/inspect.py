@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from trajtune.cli.output import Output, as_text, number
 
-WIDE = ("log", "files", "tensors")
-"""What a header holds too much of for a table. All of it is in ``--json``."""
+if TYPE_CHECKING:
+    from trajtune.data.fewshot import Brief
+
+TOLD = ("format", "digest", "files", "log", "briefs", "tasks", "references", "sources")
+"""What is shown in another way, or is too long to be read. All of the header is in ``--json``."""
 
 
 @dataclass
@@ -26,7 +29,11 @@ class Inspect:
         from trajtune.artifacts import AGENT, DATASET, DELTA, kind_of, read_header
 
         kind = kind_of(self.folder)
-        shows: Mapping[Any, Callable[[Path, Output], dict[str, Any]]] = {AGENT: _agent, DELTA: _delta, DATASET: _dataset}
+        shows: Mapping[Any, Callable[[Path, Output], dict[str, Any]]] = {
+            AGENT: _agent,
+            DELTA: _delta,
+            DATASET: _dataset,
+        }
         header = read_header(self.folder, kind)
         about = shows[kind](self.folder, out) if kind in shows else {}
         rows = [[name, as_text(value)] for name, value in _flat(header).items()]
@@ -45,7 +52,8 @@ def _agent(folder: Path, out: Output) -> dict[str, Any]:
     out.table(["tuning", "numbers", "size (fp32)"], rows)
     tensors = {name: list(t.shape) for name, t in saved.agent.state_dict().items()}
     spec = asdict(saved.agent.spec)  # type: ignore[call-overload]
-    return {"identity": saved.digest, "config": spec, "sizes": sizes, "tensors": tensors, "tasks": sorted(saved.briefs)}
+    about = {"identity": saved.digest, "config": spec, "sizes": sizes, "tensors": tensors}
+    return {**about, "briefs": _briefs(saved.briefs, out)}
 
 
 def _delta(folder: Path, out: Output) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def _delta(folder: Path, out: Output) -> dict[str, Any]:
     out.table(["tensor", "shape"], [[name, str(array.shape)] for name, array in arrays.items()])
     out.say(f"delta of {recipe.algorithm} x {recipe.tuning}: {numbers:,} numbers, {size_text(numbers)}")
     tensors = {name: list(array.shape) for name, array in arrays.items()}
-    return {"numbers": numbers, "tensors": tensors, "tasks": sorted(briefs)}
+    return {"numbers": numbers, "tensors": tensors, "briefs": _briefs(briefs, out)}
 
 
 def _dataset(folder: Path, out: Output) -> dict[str, Any]:
@@ -84,13 +92,25 @@ def _dataset(folder: Path, out: Output) -> dict[str, Any]:
     return {"trajectories": len(flat), "steps": flat.steps, "tasks": tasks}
 
 
+def _briefs(briefs: "Mapping[int, Brief]", out: Output) -> dict[str, Any]:
+    from trajtune.data.fewshot import brief_texts
+
+    rows = []
+    for task, brief in sorted(briefs.items()):
+        known = [number(brief.references.get(name)) for name in ("random", "expert")]
+        prompts = "0" if brief.prompts is None else f"{len(brief.prompts)} x {brief.prompts.timesteps.shape[1]}"
+        rows.append([str(task), prompts, number(brief.target_return), *known, "yes" if brief.delayed else "no"])
+    out.table(["task", "prompts x steps", "asked for", "random", "expert", "delayed"], rows)
+    return brief_texts(briefs)
+
+
 def _flat(header: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The header's entries by dotted names, but for what is too long to be read."""
+    """The header's entries by dotted names, but for what is told otherwise."""
     found: dict[str, Any] = {}
     for name, value in header.items():
-        if name in WIDE and not prefix:
+        if not prefix and name in TOLD:
             continue
-        if isinstance(value, dict) and value and len(prefix) < 60:
+        if isinstance(value, dict) and value:
             found |= _flat(value, f"{prefix}{name}.")
         else:
             found[prefix + name] = value

@@ -1,7 +1,9 @@
 """From arguments to a command. Help is text to be shown, and wrong arguments are a ``UserError`` of one line."""
 
 import contextlib
+import difflib
 import io
+import re
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
@@ -51,23 +53,40 @@ DOCUMENTED = "A first look: trajtune demo"
 
 def _command(name: str, argv: Sequence[str]) -> Any:
     """Let tyro parse a command's arguments; what it has to say about wrong ones becomes one line."""
+    kind = getattr(import_module(f"trajtune.cli.{name}"), COMMANDS[name][0])
+    code, said, found = _ask(kind, name, argv)
+    if found is not None:
+        return found
+    if code == 0:
+        return Shown("\n".join(line.rstrip() for line in said.strip().splitlines()))
+    known = re.findall(r"^\s*(?:-h, )?(--[\w-]+)", _ask(kind, name, ["--help"])[1], re.MULTILINE)
+    given = [word.partition("=")[0] for word in argv if re.match(r"--\w", word)]
+    odd = [option for option in given if option.replace("_", "-") not in known]
+    if odd:  # first of all: what is missing was perhaps given under a wrong name
+        near = difflib.get_close_matches(odd[0].lstrip("-"), [option.lstrip("-") for option in known], 1)
+        said = f"unknown option {odd[0]}" + (f": did you mean --{near[0]}?" if near else "")
+    else:
+        said = complaint(said)
+    raise UserError(f"{said} (see trajtune {name} --help)")
+
+
+def _ask(kind: Any, name: str, argv: Sequence[str]) -> tuple[int, str, Any]:
+    """Return tyro's exit code, what it printed, and the command that it made."""
     import tyro
 
-    kind = getattr(import_module(f"trajtune.cli.{name}"), COMMANDS[name][0])
-    said, wrong = io.StringIO(), io.StringIO()
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
-            return tyro.cli(
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            found = tyro.cli(
                 kind,
                 args=argv,
                 prog=f"trajtune {name}",
                 description=_description(kind) if {"-h", "--help"} & set(argv) else "",
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
             )
+            return 0, "", found
     except SystemExit as stop:
-        if not stop.code:
-            return Shown("\n".join(line.rstrip() for line in said.getvalue().strip().splitlines()))
-        raise UserError(f"{complaint(wrong.getvalue())} (see trajtune {name} --help)") from None
+        return int(stop.code or 0), said.getvalue(), None
 
 
 def _description(kind: Any) -> str:

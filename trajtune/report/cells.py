@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from trajtune.data.setting import Setting
 from trajtune.errors import UserError, unknown
+from trajtune.files import differing
 from trajtune.statistics import Interval, stratified_interval
-from trajtune.study.cell import ZERO_SHOT, differences
+from trajtune.study.cell import ZERO_SHOT
 from trajtune.study.results import Result
-
 
 Unit = Literal["normalised", "success", "return"]
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One algorithm x tuning in one suite and data setting, over tasks and seeds. Scores are in the comparison's unit."""
+    """One algorithm x tuning in one suite and data setting, over tasks and seeds; scores in the comparison's unit."""
 
     algorithm: str
     tuning: str
@@ -158,7 +158,7 @@ def _gain(result: Result, base: Result, unit: Unit) -> npt.NDArray[np.float64]:
     """Every episode's score minus the baseline's: they must be of the same agent, data and episodes to be pairs."""
     wanted, found = result.run, base.run
     odd = [name for name in ("agent", "data") if getattr(wanted, name) != getattr(found, name)]
-    odd += differences(*(asdict(replace(r.evaluation, points=0, curve_episodes=0)) for r in (found, wanted)))
+    odd += differing(*(asdict(replace(r.evaluation, points=0, curve_episodes=0)) for r in (found, wanted)))
     if odd or len(result.returns) != len(base.returns):
         cell = f"{wanted.algorithm} x {wanted.tuning} on task {wanted.task} of {wanted.suite}"
         raise UserError(f"{cell} is of another {', '.join(odd) or 'number of episodes'} than its {found.algorithm}")

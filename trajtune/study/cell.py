@@ -1,9 +1,7 @@
 """What is run and what decides it: a recipe in a suite, setting and seed, and how it is evaluated. Without torch."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from trajtune.compute.precision import Precision, resolved
 from trajtune.data.setting import Setting
@@ -121,17 +119,3 @@ def _format(precision: Precision, device: str) -> Precision:
     import torch
 
     return resolved(precision, torch.device(device))
-
-
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return the dotted names under which two nested mappings differ, sorted."""
-    return sorted(_differing(found, wanted, ""))
-
-
-def _differing(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for key in found.keys() | wanted.keys():
-        a, b = found.get(key), wanted.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            yield from _differing(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield prefix + key

@@ -10,6 +10,7 @@ from trajtune.algorithms import ALGORITHMS
 from trajtune.configs import structured
 from trajtune.data.setting import Setting
 from trajtune.errors import UserError, first_line
+from trajtune.shipped import preset, presets, shipped
 from trajtune.study.cell import QUARTERS, Cell, Evaluation
 from trajtune.suites import get_suite
 from trajtune.training.config import Recipe, TrainConfig
@@ -23,13 +24,17 @@ class Source:
     agent: Path
     data: Path
 
+    def found(self) -> "Source":
+        """Return it with ``asset:NAME`` replaced by where that is."""
+        return Source(shipped(str(self.agent)), shipped(str(self.data)))
+
 
 @dataclass(frozen=True)
 class Method:
     """Algorithms under tunings, every pair, with one choice of options. A label tells choices apart."""
 
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
-    tunings: tuple[str, ...] = tuple(TUNINGS)
+    algorithms: tuple[str, ...] = field(default_factory=lambda: tuple(ALGORITHMS))
+    tunings: tuple[str, ...] = field(default_factory=lambda: tuple(TUNINGS))
     label: str = ""
     learning_rate: float | None = None
     """``None``: the study's, or the tuning's own."""
@@ -119,16 +124,20 @@ def _check_method(method: Method, training: TrainConfig) -> None:
 def load_study(path: Path | str) -> Study:
     """Read a study from YAML; every wrong name or value in it is a ``UserError`` that says where.
 
-    Paths in it are relative to the working directory, as those on a command line.
+    A bare name is a study that comes with the package, unless there is a file of that name. Paths in it are relative
+    to the working directory, as those on a command line; ``asset:NAME`` is a folder that comes with the package.
     """
     import yaml
 
-    path = Path(path)
+    name, path = str(path), Path(path)
+    if name in presets() and not path.exists():
+        path = preset(name)
     try:
         value = yaml.load(path.read_text(), _loader())  # a SafeLoader
         json.dumps(value)  # dates, loops and the like have no place in options
     except FileNotFoundError:
-        raise UserError(f"there is no study {path}") from None
+        own = ", ".join(presets())
+        raise UserError(f"there is no study {path}: give a YAML file, or one that comes with trajtune: {own}") from None
     # The last five: what PyYAML lets through from a value that is not of the type its tag says.
     except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not readable as YAML of plain values ({first_line(error)})") from None
@@ -136,6 +145,7 @@ def load_study(path: Path | str) -> Study:
         if isinstance(value, dict) and isinstance(tasks := value.get("tasks"), int | list):
             value["tasks"] = ",".join(map(str, tasks if isinstance(tasks, list) else [tasks]))
         study: Study = structured(Study, value, "study")
+        study = replace(study, suites={name: source.found() for name, source in study.suites.items()})
         study.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

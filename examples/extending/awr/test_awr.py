@@ -30,5 +30,6 @@ def test_weights_and_loss_by_hand() -> None:
 
 
 def test_an_advantage_beyond_all_bounds_weighs_the_most() -> None:
+    """Nothing overflows on the way."""
     weights = awr_weights(torch.tensor([[1e30, -1e30]]), temperature=1e-3, max_weight=20.0)
     assert weights.flatten().tolist() == pytest.approx([20.0, 0.0])

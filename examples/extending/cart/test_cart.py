@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trajtune.progress import silent
 from trajtune_cart import CartEnv, cart
+
+from trajtune.progress import silent
 
 
 def test_two_steps_by_hand() -> None:
@@ -23,6 +24,7 @@ def test_two_steps_by_hand() -> None:
 
 @pytest.mark.parametrize("task", range(3))
 def test_the_script_comes_to_rest_at_every_place(task: int, tmp_path: Path) -> None:
+    """The last rung of the ladder is the expert; an episode is cut off at the horizon."""
     suite = cart()
     source = suite.experts["scripted"]
     best = source.ladders(suite, [task], tmp_path, updates=0, seed=0, progress=silent)[task][-1]

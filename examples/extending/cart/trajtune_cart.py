@@ -6,6 +6,7 @@ Nothing of it can be relabelled, one task has no reference returns, and the obse
 from typing import Any
 
 import numpy as np
+
 from trajtune.seeds import stream
 from trajtune.suites import Entry
 from trajtune.suites.base import Array, Env, Suite, Task

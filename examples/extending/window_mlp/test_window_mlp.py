@@ -3,9 +3,10 @@
 import dataclasses
 
 import torch
-from trajtune.types import Batch, Window
 from trajtune_window_mlp import WindowMLPConfig
 from trajtune_window_mlp.model import WindowMLP
+
+from trajtune.types import Batch, Window
 
 
 def _window(steps: int) -> Window:
@@ -25,6 +26,7 @@ def _window(steps: int) -> Window:
 
 
 def test_what_each_action_depends_on() -> None:
+    """Step 3 changes: who sees it, and who must not."""
     agent = WindowMLP(WindowMLPConfig(2, 1, max_timesteps=9, window=3, hidden=8))
     agent.initialise(torch.Generator().manual_seed(0))
     window = _window(6)

@@ -65,7 +65,7 @@ def _arrays(path: Path) -> dict[str, Array]:
         regular_size(path)
         if not zipfile.is_zipfile(path):  # what is none, np.load would take for a pickle
             raise ValueError("it is no zip archive")
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # zip, zlib and NumPy's headers, which are parsed as Python, have errors of all kinds
         reason = "it holds Python objects, which are not read" if "pickle" in str(error) else first_line(error)

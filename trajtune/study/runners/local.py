@@ -6,10 +6,10 @@ from pathlib import Path
 
 from trajtune.artifacts import STUDY, finish, read_header
 from trajtune.errors import UserError, first_line
-from trajtune.files import remove_leftovers
+from trajtune.files import differing, remove_leftovers
 from trajtune.processes import Outcome, Pool, WorkerDiedError
 from trajtune.progress import Progress, silent
-from trajtune.study.cell import Cell, Run, differences, settled
+from trajtune.study.cell import Cell, Run, settled
 from trajtune.study.declaration import Source, Study
 from trajtune.study.results import Result, read_result, write_result
 from trajtune.study.sources import agent_digest, agent_of, check_data, dataset_of, forget
@@ -97,7 +97,7 @@ def _done(job: _Job) -> bool:
     if not job.path.exists():
         return False
     result = read_result(job.path)
-    if odd := differences(asdict(result.run), asdict(job.run)):
+    if odd := differing(asdict(result.run), asdict(job.run)):
         raise UserError(f"{job.path} is of another {', '.join(odd)}: choose another folder, or move it away")
     return result.failed is None
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
 from trajtune.agents.base import Actor, Agent
 from trajtune.compute.tensors import load_into
 from trajtune.errors import UserError
@@ -45,13 +46,18 @@ class BiasPolicy(Policy):
         return mean
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        return {f"agent.{name}": self.agent.get_parameter(name) for name in self._moving}
+        return {f"agent.{name}": parameter for name, parameter in self._parameters_that_move().items()}
+
+    def _parameters_that_move(self) -> dict[str, nn.Parameter]:
+        # Not ``get_parameter``: where policies are stacked, what stands here for a while is no nn.Parameter.
+        parameters = dict(self.agent.named_parameters())
+        return {name: parameters[name] for name in self._moving}
 
     def delta(self) -> dict[str, Tensor]:
-        return {name: self.agent.get_parameter(name).detach() for name in self._moving}
+        return {name: parameter.detach() for name, parameter in self._parameters_that_move().items()}
 
     def load_delta(self, delta: Mapping[str, Tensor]) -> None:
-        load_into({name: self.agent.get_parameter(name) for name in self._moving}, delta, complete=True)
+        load_into(self._parameters_that_move(), delta, complete=True)
 
     def actor(self, prompts: Prompt | None, dtype: torch.dtype = torch.float32) -> Actor:
         return self.agent.actor(prompts, dtype)

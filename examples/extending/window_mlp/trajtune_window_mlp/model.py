@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+
 from trajtune.agents.base import Agent
 from trajtune.types import Batch
 from trajtune_window_mlp import WindowMLPConfig
