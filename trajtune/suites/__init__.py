@@ -52,6 +52,6 @@ def get_suite(name: str) -> "Suite":
     entry = SUITES[name]
     try:
         make = resolve(entry.make)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"suite {name} does not load: {entry.make} is not there ({error})") from None
+    except UserError as error:
+        raise UserError(f"suite {name} does not load: {error}") from None
     return make()
