@@ -107,5 +107,5 @@ def test_an_entry_that_leads_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch
     for make in ("trajtune.suites.point:pint", "no_such_package:suite"):
         table = Registry("suite", "none", Entry, {"lost": Entry("lost", make)})
         monkeypatch.setattr("trajtune.suites.SUITES", table)
-        with pytest.raises(UserError, match=f"{make} cannot be loaded: "):
+        with pytest.raises(UserError, match=f"suite lost does not load: {make} cannot be loaded"):
             get_suite("lost")

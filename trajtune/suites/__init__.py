@@ -49,7 +49,10 @@ def get_suite(name: str) -> "Suite":
         return make(rest)
     if name not in SUITES and name not in SUITES.broken:
         raise unknown("suite", name, [*SUITES, *(f"{scheme}:ID" for scheme in MAKERS)])
-    make = resolve(SUITES[name].make)
+    try:
+        make = resolve(SUITES[name].make)
+    except UserError as error:
+        raise UserError(f"suite {name} does not load: {error}") from None
     suite = make()
     if suite.name != name:  # data would be saved under a name by which nobody finds it
         raise UserError(f"suite {name} calls itself {suite.name}: its name must be the one it is registered under")
