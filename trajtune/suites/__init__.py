@@ -32,6 +32,11 @@ SUITES = Registry(
         "cheetah-dir": Entry("HalfCheetah runs forward or backward", "trajtune.suites.cheetah:cheetah_dir"),
         "ant-dir": Entry("Ant runs in a direction", "trajtune.suites.ant:ant_dir"),
         "ant-dir-pdt": Entry("Prompt-DT's: an episode ends on a fall", "trajtune.suites.ant:ant_dir_pdt"),
+        "metaworld-ml45": Entry("a robot arm does 45 things, and 5 new ones", "trajtune.suites.metaworld:ml45"),
+        "metaworld-ml1-pick-place": Entry(
+            "a robot arm brings a puck to a hidden place", "trajtune.suites.metaworld:ml1_pick_place"
+        ),
+        "metaworld-mt50": Entry("all 50 things a robot arm does", "trajtune.suites.metaworld:mt50"),
         "point": Entry("a NumPy point robot reaches a goal (for tests)", "trajtune.suites.point:point"),
     },
 )
