@@ -9,6 +9,7 @@ from trajtune.artifacts import AGENT, read_header
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
 from trajtune.study.declaration import Source
+from trajtune.suites import get_suite
 
 if TYPE_CHECKING:
     from trajtune.agents.saving import SavedAgent
@@ -45,6 +46,7 @@ def check_data(suite: str, source: Source, quality: str | None, trajectories: in
     """Find out now, not after hours, that the data is another suite's or that trajectories are missing."""
     dataset = dataset_of(source.data)
     _same(source.data, dataset.suite, suite)
+    get_suite(suite).check_versions(dataset.metadata.get("versions", {}), source.data)
     for task in tasks:
         dataset.select([task], quality, trajectories, 0)
 

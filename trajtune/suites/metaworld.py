@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trajtune.suites.base import Array, Env, Suite, Task
-from trajtune.suites.metaworld_env import SEEN, MetaWorldEnv
+from trajtune.suites.metaworld_env import REWARD, SEEN, VERSION, MetaWorldEnv
 from trajtune.suites.metaworld_experts import MetaWorldScripts
 
 # fmt: off
@@ -77,6 +77,7 @@ def _all_fifty(name: str, summary: str, horizon: int, **more: Any) -> Suite:
         has_success=True,
         experts={"scripted": MetaWorldScripts(frozenset(holding))},
         references=references,
+        versions={"metaworld": VERSION, "reward": REWARD},
         **more,
     )
 
@@ -119,4 +120,5 @@ def ml1_pick_place() -> Suite:
         has_success=True,
         experts={"scripted": MetaWorldScripts(frozenset(holding), "pick-place-v3")},
         references=references,
+        versions={"metaworld": VERSION, "reward": REWARD},
     )
