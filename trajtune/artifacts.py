@@ -197,4 +197,4 @@ def clear(folder: Path, work: Collection[str] = ()) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    (folder / MARK).unlink()
+    (folder / MARK).unlink(missing_ok=True)  # of processes that finish together, one is first
