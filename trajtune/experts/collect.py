@@ -43,9 +43,9 @@ class CollectConfig:
     dtype: str = "float32"
 
 
-def collect(config: CollectConfig, folder: Path, workers: int = 1, progress: Progress = silent) -> Dataset:
+def collect(config: CollectConfig, folder: Path | str, workers: int = 1, progress: Progress = silent) -> Dataset:
     """Collect ``config`` into ``folder`` and return the dataset, or the one that the same call left there."""
-    suite = get_suite(config.suite)
+    folder, suite = Path(folder), get_suite(config.suite)
     config, source = _checked(config, suite)
     run = _run(config, suite)
     if artifacts.finished(folder, artifacts.DATASET, run) is not None:
