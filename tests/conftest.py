@@ -9,7 +9,8 @@ from trajtune.agents.saving import SavedAgent, load_agent
 from trajtune.data.fewshot import FewShot, few_shot
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.suites import get_suite
 from trajtune.training.config import PretrainConfig, TrainConfig
 from trajtune.training.pretrain import pretrain

@@ -240,3 +240,11 @@ def test_clear_takes_the_mark_and_the_work_and_nothing_else(tmp_path: Path) -> N
     (folder / "checkpoint").write_text("mine")
     clear(folder, ["checkpoint"])  # without a mark it is not a run's
     assert (folder / "checkpoint").exists()
+
+
+def test_an_agent_of_version_one_says_so(tmp_path: Path) -> None:
+    """Its header had another name; it is one clear line all the same."""
+    (tmp_path / "config.json").write_text('{"format": "trajtune-agent", "version": 1}')
+    assert kind_of(tmp_path) == AGENT
+    with pytest.raises(UserError, match="has agent version 1; this trajtune reads 2: make it again"):
+        read_header(tmp_path, AGENT)

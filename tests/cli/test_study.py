@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import Capture, contents, result, text
-from trajtune.artifacts import AGENT, DATASET, read_header
+from trajtune.artifacts import AGENT, DATASET, finish, read_header
+from trajtune.artifacts import STUDY as STUDY_KIND
 from trajtune.cli.parsing import parse
 from trajtune.cli.study import Study
+from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
 from trajtune.shipped import presets
 from trajtune.study.declaration import load_study
@@ -50,11 +52,29 @@ def test_studies_that_come_with_the_package(name: str, monkeypatch: pytest.Monke
     command = parse(["study", name, "--out", "out"])
     assert isinstance(command, Study)
     for source in load_study(command.file).suites.values():
-        read_header(source.agent, AGENT)
-        read_header(source.data, DATASET)
+        read_header(source.found().agent, AGENT)
+        read_header(source.found().data, DATASET)
 
 
 def test_a_file_goes_before_a_study_of_the_same_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     Path("first").write_text(STUDY % ("a", "b"))
     assert set(load_study("first").suites) == {"point"}
+
+
+def test_a_failed_run_is_told_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not only missing from a table: a line says which run it was and why."""
+    from dataclasses import replace
+
+    from trajtune.cli import main
+    from trajtune.study.cell import Evaluation, Run
+    from trajtune.study.results import Result, write_result
+
+    run = Run("point", 5, Setting("medium", 4), 0, None, "a", "d", Evaluation())
+    scored = Result(run, "", "72 degrees", "return", returns=(-3.0, -4.0), mean_return=-3.5)
+    failed = Result(replace(run, task=9), "", "162 degrees", "return", failed="a worker process died of SIGKILL")
+    for task, result in ((5, scored), (9, failed)):
+        write_result(tmp_path / "point" / "medium-4-dense" / "zero-shot-none" / "seed-0" / f"task-{task}.json", result)
+    finish(tmp_path, STUDY_KIND, {"study": {"methods": []}})
+    assert main(["report", str(tmp_path)]) == 0
+    assert "failed: zero-shot x none on task 9 of point, seed 0: a worker process died" in capsys.readouterr().out

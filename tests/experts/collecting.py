@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from trajtune.experts.collect import CollectConfig
+from trajtune.experts.config import CollectConfig
 
 CONFIG = CollectConfig("point", (4, 9), trajectories=3, experts="scripted", seed=5)
 ONE = replace(CONFIG, tasks=(9,), trajectories=2)

@@ -23,7 +23,8 @@ def test_a_killed_collection_goes_on(expected: dict[str, bytes], tmp_path: Path)
     code = """
 import sys, time
 from pathlib import Path
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 
 def progress(what, done, total, metrics={}):
     print(what, done, flush=True)

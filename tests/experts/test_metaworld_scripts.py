@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from trajtune.data.store import Dataset
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.experts.ladder import MEDIUM, Ladder
 from trajtune.experts.recording import mean_return, record
 from trajtune.suites import get_suite

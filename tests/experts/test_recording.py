@@ -11,7 +11,8 @@ from tests.experts.walkers import WAIT, make, walkers
 from trajtune.errors import UserError
 from trajtune.experts import collect as collecting
 from trajtune.experts.actors import random_actor
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.experts.ladder import MEDIUM, Ladder, record_medium
 from trajtune.experts.recording import mean_return, record, record_seeds
 from trajtune.progress import silent

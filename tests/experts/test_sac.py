@@ -8,7 +8,8 @@ import pytest
 
 from tests.experts.walkers import walkers
 from trajtune.errors import UserError
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.experts.sac import SACConfig, train_expert
 from trajtune.suites import get_suite
 from trajtune.suites.base import Suite

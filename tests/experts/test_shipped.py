@@ -14,7 +14,8 @@ from trajtune import artifacts
 from trajtune.errors import UserError
 from trajtune.experts import shipped
 from trajtune.experts.actors import sac_actor
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.experts.ladder import MEDIUM
 from trajtune.experts.packing import Pack, pack
 from trajtune.experts.shipped import ASSETS, Shipped, shipped_with
@@ -219,7 +220,8 @@ def test_no_training_library_is_imported(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 collect(CollectConfig("cheetah-vel-pdt", (2,), trajectories=1, qualities=("expert",)), Path({str(tmp_path / "data")!r}))
 print(*(m for m in ("jax", "flax", "sbx", "stable_baselines3", "torch") if m in sys.modules))
 """

@@ -13,7 +13,8 @@ from trajtune.data.fewshot import FewShot, few_shot
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.rollout.score import evaluate
 from trajtune.suites import get_suite
 from trajtune.training.config import PretrainConfig, Recipe, TrainConfig

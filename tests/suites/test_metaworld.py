@@ -10,7 +10,8 @@ import pytest
 
 from trajtune.cli import main
 from trajtune.errors import UserError
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.experts.sources import sources_of
 from trajtune.suites import get_suite
 from trajtune.suites.metaworld import NAMES

@@ -11,7 +11,8 @@ from trajtune.cli import main
 from trajtune.data.store import Dataset
 from trajtune.data.writer import DatasetWriter
 from trajtune.errors import UserError
-from trajtune.experts.collect import CollectConfig, collect
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
 from trajtune.suites import get_suite
 from trajtune.suites.base import Suite
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import few_batch, tuned
+from tests.helpers import few_batch, random_prompt, tuned
 from trajtune.agents.saving import SavedAgent, identity
 from trajtune.algorithms import ALGORITHMS, AlgorithmEntry
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached, make_algorithm
@@ -21,6 +21,7 @@ from trajtune.data.fewshot import FewShot
 from trajtune.data.trajectories import Trajectories
 from trajtune.errors import DivergedError, UserError
 from trajtune.policy import Policy
+from trajtune.rollout.score import evaluate
 from trajtune.training import finetune as finetune_module
 from trajtune.training.config import TrainConfig
 from trajtune.training.loop import learning_rate
@@ -134,6 +135,14 @@ class TestLearning:
         long = replace(point_few, trajectories=replace(t, length=t.length + 1))
         with pytest.raises(UserError, match="a trajectory has 31 steps, the agent knows 30"):
             tuned(point_agent, long, "sft", "full", CONFIG)
+
+    def test_prompts_of_another_length(self, point_agent: SavedAgent, point_few: FewShot) -> None:
+        for prompts, own in ((None, 0), (random_prompt(2, 2, 2, rows=4), 2)):
+            other = replace(point_few, brief=replace(point_few.brief, prompts=prompts))
+            with pytest.raises(UserError, match=f"the brief has prompts of {own} steps, the agent reads 3"):
+                tuned(point_agent, other, "sft", "full", CONFIG)
+            with pytest.raises(UserError, match=f"the brief has prompts of {own} steps, the agent reads 3"):
+                evaluate(point_agent, "point", 5, other.brief, episodes=1)
 
     def test_unknown_names_list_the_choices(self, point_agent: SavedAgent, point_few: FewShot) -> None:
         with pytest.raises(UserError, match=r"unknown algorithm 'sfd': did you mean sft\? choose one of sft, .*qp-sft"):

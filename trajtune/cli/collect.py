@@ -7,6 +7,8 @@ from typing import Literal
 from tyro.conf import Positional
 
 from trajtune.cli.output import Output, number
+from trajtune.experts.config import CollectConfig
+from trajtune.statistics import normalised
 
 
 @dataclass
@@ -17,26 +19,26 @@ class Collect:
     """One of those that ``trajtune suites`` lists, or gym:ID for an environment of Gymnasium."""
     out: Path
     """Folder of the dataset."""
-    experts: str | None = None
+    experts: str | None = CollectConfig.experts
     """scripted (the suite's script), shipped (trained actors of trajtune's own), goal-conditioned (train one SAC for
     all tasks), per-task (train one SAC a task), random (no expert). The first that the suite has is the default."""
-    quality: str = "expert,medium"
+    quality: str = ",".join(CollectConfig.qualities)
     """Which qualities to record: expert, medium, random."""
     tasks: str = "all"
     """all, train, test, or a list such as 0,3,7."""
-    trajectories: int = 100
+    trajectories: int = CollectConfig.trajectories
     """Trajectories a task and quality."""
-    updates: int = 0
+    updates: int = CollectConfig.updates
     """Gradient steps of each SAC expert that is trained; 0 is the suite's own number."""
-    seed: int = 0
+    seed: int = CollectConfig.seed
     workers: int = 0
     """Processes that record; 0 is one a core. The data do not depend on it."""
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Literal["float32", "float16"] = "float32"  # CollectConfig.dtype
     """How observations and actions are stored."""
     json: bool = False
 
     def run(self, out: Output) -> None:
-        from trajtune.experts.collect import CollectConfig, collect
+        from trajtune.experts.collect import collect
         from trajtune.experts.ladder import MEDIUM
         from trajtune.processes import count_workers
         from trajtune.suites import get_suite
@@ -59,7 +61,7 @@ class Collect:
             sources = [data.metadata["sources"][str(task)][quality] for task in config.tasks]
             means = [source["mean_return"] for source in sources]
             pairs = zip(means, map(data.references, config.tasks), strict=True)
-            levels = [level for mean, known in pairs if (level := _normalised(mean, known)) is not None]
+            levels = [level for mean, known in pairs if (level := normalised(mean, known)) is not None]
             success = _mean([source["success"] for source in sources if "success" in source])
             mean, level = sum(means) / len(means), _mean(levels)
             ends = [number(end(levels, default=None), 2) for end in (min, max)]
@@ -73,12 +75,6 @@ class Collect:
             out.say(f"warning: medium lies outside [1/3, 1/2] on {len(off)} tasks; no policy inside was found")
         out.say(f"{len(data.trajectories)} trajectories of {len(config.tasks)} tasks are in {self.out}")
         out.result({"out": str(self.out), "trajectories": len(data.trajectories), "qualities": summary})
-
-
-def _normalised(mean: float, known: dict[str, float]) -> float | None:
-    """Return 0 for the random policy's return and 1 for the expert's; None where there is nothing between them."""
-    low, high = known.get("random"), known.get("expert")
-    return None if low is None or high is None or high <= low else (mean - low) / (high - low)
 
 
 def _mean(values: list[float]) -> float | None:

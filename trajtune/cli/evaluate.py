@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from trajtune.cli.output import Output, interval, number
 from trajtune.compute.precision import Precision
 from trajtune.data.setting import Setting
+from trajtune.study.cell import Evaluation
 
 if TYPE_CHECKING:
     from trajtune.rollout.score import Score
@@ -27,10 +28,10 @@ class Evaluate:
     data: Path | None = None
     """Take prompts from this dataset instead of those that the agent or delta carries, as the setting says."""
     setting: Setting = field(default_factory=Setting)
-    episodes: int = 50
+    episodes: int = Evaluation.episodes
     """Episodes a task."""
-    seed: int = 0
-    precision: Precision = "auto"
+    seed: int = Evaluation.seed
+    precision: Precision = Evaluation.precision
     device: str = "auto"
     """auto, cpu or cuda."""
     json: bool = False

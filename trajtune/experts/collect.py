@@ -4,7 +4,7 @@ Every finished piece is a file, so the same command continues where it was kille
 """
 
 import functools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from trajtune import artifacts
 from trajtune.data.store import DTYPES, Dataset
 from trajtune.data.writer import DatasetWriter
 from trajtune.errors import UserError, unknown
+from trajtune.experts.config import CollectConfig
 from trajtune.experts.ladder import RANDOM_POLICY, Ladder, record_medium
 from trajtune.experts.parts import achieved_width, part_is_finished, part_path, read_about, read_episodes, write_part
 from trajtune.experts.recording import Episode, mean_return, random_return, record_seeds
@@ -25,22 +26,6 @@ from trajtune.suites.base import ExpertSource, Rung, Suite
 QUALITIES = ("expert", "medium", "random")
 PARTS, EXPERTS = "parts", "experts"  # what a collection has in its folder beside the dataset's files
 TRIALS = 3
-
-
-@dataclass(frozen=True)
-class CollectConfig:
-    """What to collect."""
-
-    suite: str
-    tasks: tuple[int, ...]
-    qualities: tuple[str, ...] = ("expert", "medium")
-    trajectories: int = 100
-    experts: str | None = None
-    """One of the suite's sources (``trajtune.experts.sources``); None is the first of them: what is ready at once."""
-    updates: int = 0
-    """Gradient steps of each expert that is trained; 0 is the suite's own number."""
-    seed: int = 0
-    dtype: str = "float32"
 
 
 def collect(config: CollectConfig, folder: Path | str, workers: int = 1, progress: Progress = silent) -> Dataset:
