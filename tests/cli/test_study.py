@@ -73,8 +73,8 @@ def test_a_failed_run_is_told_with_its_reason(tmp_path: Path, capsys: pytest.Cap
     run = Run("point", 5, Setting("medium", 4), 0, None, "a", "d", Evaluation())
     scored = Result(run, "", "72 degrees", "return", returns=(-3.0, -4.0), mean_return=-3.5)
     failed = Result(replace(run, task=9), "", "162 degrees", "return", failed="a worker process died of SIGKILL")
-    for task, result in ((5, scored), (9, failed)):
-        write_result(tmp_path / "point" / "medium-4-dense" / "zero-shot-none" / "seed-0" / f"task-{task}.json", result)
+    for task, each in ((5, scored), (9, failed)):
+        write_result(tmp_path / "point" / "medium-4-dense" / "zero-shot-none" / "seed-0" / f"task-{task}.json", each)
     finish(tmp_path, STUDY_KIND, {"study": {"methods": []}})
     assert main(["report", str(tmp_path)]) == 0
     assert "failed: zero-shot x none on task 9 of point, seed 0: a worker process died" in capsys.readouterr().out
