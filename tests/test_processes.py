@@ -134,7 +134,11 @@ def run_script(folder: Path, text: str, *arguments: Path) -> subprocess.Popen[st
     script.write_text(text)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(script), *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    # A shell starts what it runs in the background deaf to Ctrl-C, and the tests may have been started like that.
+    listen = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    return subprocess.Popen(
+        command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    )
 
 
 def wait_for(files: list[Path]) -> None:

@@ -43,6 +43,8 @@ STUDY = Kind("study", 2, "study.json")
 EXPERT = Kind("expert", 2, "expert.json")
 DEMO = Kind("demo", 2, "demo.json")
 KINDS = (AGENT, DELTA, DATASET, STUDY, EXPERT, DEMO)
+FORMER = {"config.json": AGENT}
+"""Headers of version 1 that had another name."""
 
 RESERVED = ("format", "version", "files", "digest")
 """What ``finish`` itself writes into a header."""
@@ -58,7 +60,7 @@ def finish(folder: Path, kind: Kind, about: Mapping[str, Any], files: Collection
     if taken := [name for name in RESERVED if name in about]:
         raise UserError(f"{folder / kind.header} has {', '.join(taken)} of its own: choose other names")
     sums = {name: {"bytes": regular_size(folder / name), "sha256": sha256(folder / name)} for name in files}
-    header = {"format": f"trajtune-{kind.name}", "version": kind.version, **_plain(about), "files": sums}
+    header = {"format": f"trajtune-{kind.name}", "version": kind.version, **plain(about), "files": sums}
     header["digest"] = signature(header)
     write_json(folder / kind.header, header)
     return header
@@ -70,6 +72,9 @@ def read_header(folder: Path, kind: Kind, verify: bool = True) -> dict[str, Any]
     Anything else than an undamaged artifact of this kind and version is a ``UserError`` that names the file.
     """
     path = folder / kind.header
+    for former, of in FORMER.items():
+        if of == kind and not _exists(path) and _exists(folder / former):
+            path = folder / former  # it says which version it is
     header = read_json(path, kind.name)
     if header.get("format") != f"trajtune-{kind.name}":
         raise UserError(f"{path} does not describe a trajtune {kind.name}")
@@ -87,10 +92,10 @@ def read_header(folder: Path, kind: Kind, verify: bool = True) -> dict[str, Any]
     return header
 
 
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value as it comes back from a file: a tuple is a list, a number as a key is text."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(value)))
-    return plain
+    same: dict[str, Any] = json.loads(json.dumps(dict(value)))
+    return same
 
 
 def _is_entry(name: str, entry: Any) -> bool:
@@ -119,8 +124,8 @@ def _check_file(path: Path, entry: Mapping[str, Any], kind: Kind, verify: bool) 
 
 def kind_of(folder: Path) -> Kind:
     """Tell what a folder holds; a ``UserError`` if it is nothing of ours."""
-    for kind in KINDS:
-        if _exists(folder / kind.header):
+    for name, kind in {**{kind.header: kind for kind in KINDS}, **FORMER}.items():
+        if _exists(folder / name):
             return kind
     names = ", ".join(kind.header for kind in KINDS)
     raise UserError(f"{folder} holds nothing that trajtune made: it has none of {names}")
@@ -134,7 +139,7 @@ def finished(folder: Path, kind: Kind, run: Mapping[str, Any]) -> dict[str, Any]
     if not _exists(folder / kind.header):
         return None
     header = read_header(folder, kind)
-    if odd := differing({"run": header.get("run") or {}}, {"run": _plain(run)}):
+    if odd := differing({"run": header.get("run") or {}}, {"run": plain(run)}):
         odd = [name.removeprefix("run.") for name in odd]
         raise UserError(f"{folder} already holds {article(kind.name)} with another {', '.join(odd)}: {ELSEWHERE}")
     return header
@@ -158,14 +163,14 @@ def claim(folder: Path, kind: Kind, run: Mapping[str, Any], beside: Collection[s
     elif taken:
         raise UserError(f"{folder} already holds something else: {ELSEWHERE}")
     else:
-        write_json(path, {"kind": kind.name, "run": _plain(run)})
+        write_json(path, {"kind": kind.name, "run": plain(run)})
 
 
 def _check_mark(folder: Path, kind: Kind, run: Mapping[str, Any]) -> None:
     mark = read_json(folder / MARK, kind.name)
     if mark.get("kind") != kind.name:
         raise UserError(f"{folder} holds an unfinished {mark.get('kind')}, no {kind.name}: {ELSEWHERE}")
-    if odd := differing({"run": mark.get("run") or {}}, {"run": _plain(run)}):
+    if odd := differing({"run": mark.get("run") or {}}, {"run": plain(run)}):
         names = ", ".join(name.removeprefix("run.") for name in odd)
         raise UserError(f"{folder} holds an unfinished {kind.name} with another {names}: {ELSEWHERE}")
 
@@ -197,4 +202,4 @@ def clear(folder: Path, work: Collection[str] = ()) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    (folder / MARK).unlink()
+    (folder / MARK).unlink(missing_ok=True)  # of processes that finish together, one is first

@@ -34,6 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
     except Exception as error:  # safetensors wraps the operating system's errors in its own type
@@ -42,6 +43,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets a folder be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(path: Path) -> None:

@@ -36,7 +36,7 @@ def test_collect(refuse: Refuse, tmp_path: Path, options: list[str], culprit: st
 
 def test_collect_without_a_script(refuse: Refuse, tmp_path: Path) -> None:
     command = ["collect", "cheetah-vel", "--experts", "scripted", "--out", tmp_path / "out"]
-    refuse(command, "'scripted': choose one of goal-conditioned")
+    refuse(command, "'scripted': did you mean shipped? choose one of shipped, goal-conditioned")
 
 
 @pytest.mark.parametrize(

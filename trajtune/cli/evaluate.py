@@ -75,6 +75,7 @@ class Evaluate:
             dataset = Dataset.open(self.data)
             if dataset.suite != suite.name:
                 raise UserError(f"{self.data} is of suite {dataset.suite}, not {suite.name}")
+            suite.check_versions(dataset.metadata.get("versions", {}), self.data)
             sets = [few_shot(dataset, task, setting, self.seed, base.agent.spec.prompt) for task in tasks]
             for few in sets:
                 check_fits(base, few)

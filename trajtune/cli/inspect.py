@@ -18,7 +18,7 @@ TOLD = ("format", "digest", "files", "log", "briefs", "tasks", "references", "so
 
 @dataclass
 class Inspect:
-    """Verify a folder that trajtune made, and say what it is: sizes, shapes, provenance."""
+    """Verify a folder that trajtune made, and say what it is: sizes, shapes, how it was made."""
 
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """An agent, a delta, a dataset, a study, an expert or a demo."""

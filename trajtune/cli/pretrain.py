@@ -45,7 +45,9 @@ class Pretrain:
         if self.processes < 0:
             raise UserError(f"processes must be at least 1, or 0 for one a CUDA device, got {self.processes}")
         config = replace(self.config, options=parse_options(self.set))
-        suite = get_suite(read_header(self.data, DATASET, verify=False)["suite"])
+        header = read_header(self.data, DATASET, verify=False)
+        suite = get_suite(header["suite"])
+        suite.check_versions(header.get("versions", {}), self.data)
         tasks = suite.select(self.tasks)
 
         import torch

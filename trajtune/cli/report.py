@@ -33,6 +33,8 @@ class Report:
 
         comparisons = load_comparisons(self.folder, self.baseline)
         show(comparisons, out)
+        for line in failures(self.folder):
+            out.say(line)
         if self.markdown is not None:
             from trajtune.report.markdown import to_markdown
 
@@ -50,6 +52,15 @@ def load_comparisons(folder: Path, baseline: str = "zero-shot") -> "list[Compari
     from trajtune.study.results import read_results
 
     return summarise(read_results(folder), baseline)
+
+
+def failures(folder: Path) -> list[str]:
+    """Return a line for every run that failed: which, and why."""
+    from trajtune.study.results import read_results
+
+    failed = [r for r in read_results(folder) if r.failed is not None]
+    name = "{0.algorithm} x {0.tuning} on task {0.task} of {0.suite}, seed {0.seed}"
+    return [f"failed: {name.format(r.run)}: {r.failed} (the same study tries it again)" for r in failed]
 
 
 def show(comparisons: "Sequence[Comparison]", out: Output) -> None:

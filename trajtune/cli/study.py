@@ -31,7 +31,7 @@ class Study:
         return {"studies that come with trajtune": presets()}
 
     def run(self, out: Output) -> None:
-        from trajtune.cli.report import load_comparisons, show
+        from trajtune.cli.report import failures, load_comparisons, show
         from trajtune.processes import count_workers
         from trajtune.study.declaration import load_study
         from trajtune.study.runners.local import run_study
@@ -41,4 +41,6 @@ class Study:
         out.close()
         comparisons = load_comparisons(self.out)
         show(comparisons, out)
+        for line in failures(self.out):
+            out.say(line)
         out.result({"out": str(self.out), "comparisons": [asdict(each) for each in comparisons]})

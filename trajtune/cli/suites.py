@@ -31,8 +31,9 @@ def _list_all(out: Output) -> None:
     from trajtune.errors import UserError
     from trajtune.suites import MAKERS, SUITES, get_suite
 
-    rows, listing, broken = [], {}, dict(SUITES.broken)
-    for name in SUITES:
+    names, rows, listing = list(SUITES), [], {}
+    broken = dict(SUITES.broken)  # known once all names are
+    for name in names:
         try:
             s = get_suite(name)
         except UserError as error:  # one that needs an extra, or another package's that is not whole

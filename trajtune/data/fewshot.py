@@ -51,6 +51,12 @@ class Brief:
         """The return between the random policy's (0) and the expert's (1), or None where they are not known."""
         return normalised(episode_return, self.references)
 
+    def check_length(self, steps: int) -> None:
+        """Raise a ``UserError`` unless its prompts are such as an agent with a prompt of ``steps`` reads."""
+        own = 0 if self.prompts is None else self.prompts.actions.shape[1]
+        if own != steps:
+            raise UserError(f"the brief has prompts of {own} steps, the agent reads {steps}: draw them for this agent")
+
     def digest(self) -> str:
         """SHA-256 over all of it."""
         total = hashlib.sha256(signature(brief_texts({0: self})).encode())

@@ -50,7 +50,7 @@ def run_demo(
         run = {"suite": SUITE, "config": asdict(config), "budget": {"name": name, **asdict(size)}}
         told = f"{config.quality}-{config.trajectories}-{config.tuning}-{config.learning_rate:g}-{config.seed}-{name}"
         folder = Path("runs/demo", told) if folder is None else folder
-        held: AbstractContextManager[None] = claimed(folder, DEMO, run)
+        held: AbstractContextManager[None] = claimed(folder, DEMO, run, [PICTURE])
         if finished(folder, DEMO, run) is not None:  # it is the same: computed once more
             held = nullcontext()
         say(

@@ -43,11 +43,11 @@ class CollectConfig:
     dtype: str = "float32"
 
 
-def collect(config: CollectConfig, folder: Path, workers: int = 1, progress: Progress = silent) -> Dataset:
+def collect(config: CollectConfig, folder: Path | str, workers: int = 1, progress: Progress = silent) -> Dataset:
     """Collect ``config`` into ``folder`` and return the dataset, or the one that the same call left there."""
-    suite = get_suite(config.suite)
+    folder, suite = Path(folder), get_suite(config.suite)
     config, source = _checked(config, suite)
-    run = _plain(config)
+    run = _run(config, suite)
     if artifacts.finished(folder, artifacts.DATASET, run) is not None:
         artifacts.clear(folder, (PARTS,))  # of what a run left that was killed before it had cleared up
         return Dataset.open(folder, verify=False)
@@ -92,6 +92,11 @@ def _checked(config: CollectConfig, suite: Suite) -> tuple[CollectConfig, Expert
 
 def _plain(config: CollectConfig) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+
+
+def _run(config: CollectConfig, suite: Suite) -> dict[str, Any]:
+    """Return what decides the bits: the config, and the versions of what the suite gets from elsewhere."""
+    return {**_plain(config), **({"versions": dict(suite.versions)} if suite.versions else {})}
 
 
 def _command(config: CollectConfig) -> str:
@@ -160,6 +165,7 @@ def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
         data = writer.finish(
             {
                 "suite": suite.name,
+                "versions": dict(suite.versions),
                 "observation_dim": suite.observation_dim,
                 "action_dim": suite.action_dim,
                 "horizon": max(suite.horizon(task) for task in config.tasks),
@@ -168,7 +174,7 @@ def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
                 "references": references,
                 "sources": sources,
                 "command": _command(config),
-                "run": _plain(config),
+                "run": _run(config, suite),
             }
         )
     artifacts.clear(folder, (PARTS,))

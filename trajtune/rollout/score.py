@@ -80,6 +80,8 @@ def score(
     device = subject.device
     horizons = {task: suite.horizon(task) for task in briefs}
     check_dimensions(subject.spec, suite, max(horizons.values()))
+    for brief in briefs.values():
+        brief.check_length(subject.spec.prompt)
     jobs = [(task, episode) for task in briefs for episode in range(episodes)]
     run = _Run(suite, jobs, seed, np.array([horizons[task] for task, _ in jobs]))
     dtype = compute_dtype(precision, device)

@@ -145,7 +145,6 @@ def load_study(path: Path | str) -> Study:
         if isinstance(value, dict) and isinstance(tasks := value.get("tasks"), int | list):
             value["tasks"] = ",".join(map(str, tasks if isinstance(tasks, list) else [tasks]))
         study: Study = structured(Study, value, "study")
-        study = replace(study, suites={name: source.found() for name, source in study.suites.items()})
         study.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

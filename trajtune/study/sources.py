@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from trajtune.artifacts import AGENT, read_header
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
+from trajtune.shipped import shipped
 from trajtune.study.declaration import Source
+from trajtune.suites import get_suite
 
 if TYPE_CHECKING:
     from trajtune.agents.saving import SavedAgent
@@ -19,13 +21,13 @@ def agent_of(folder: Path) -> "SavedAgent":
     """Load an agent."""
     from trajtune.agents.saving import load_agent
 
-    return load_agent(folder)
+    return load_agent(shipped(str(folder)))
 
 
 @lru_cache(maxsize=4)
 def dataset_of(folder: Path) -> Dataset:
     """Open a dataset, checksums compared."""
-    return Dataset.open(folder)
+    return Dataset.open(shipped(str(folder)))
 
 
 def forget() -> None:
@@ -36,7 +38,7 @@ def forget() -> None:
 
 def agent_digest(suite: str, source: Source) -> str:
     """Return which agent it is, from its header alone; a ``UserError`` if it is another suite's."""
-    header = read_header(source.agent, AGENT)
+    header = read_header(source.found().agent, AGENT)
     _same(source.agent, header.get("suite") or suite, suite)
     return str(header["identity"])
 
@@ -45,6 +47,7 @@ def check_data(suite: str, source: Source, quality: str | None, trajectories: in
     """Find out now, not after hours, that the data is another suite's or that trajectories are missing."""
     dataset = dataset_of(source.data)
     _same(source.data, dataset.suite, suite)
+    get_suite(suite).check_versions(dataset.metadata.get("versions", {}), source.data)
     for task in tasks:
         dataset.select([task], quality, trajectories, 0)
 

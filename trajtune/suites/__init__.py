@@ -32,6 +32,11 @@ SUITES = Registry(
         "cheetah-dir": Entry("HalfCheetah runs forward or backward", "trajtune.suites.cheetah:cheetah_dir"),
         "ant-dir": Entry("Ant runs in a direction", "trajtune.suites.ant:ant_dir"),
         "ant-dir-pdt": Entry("Prompt-DT's: an episode ends on a fall", "trajtune.suites.ant:ant_dir_pdt"),
+        "metaworld-ml45": Entry("a robot arm does 45 things, and 5 new ones", "trajtune.suites.metaworld:ml45"),
+        "metaworld-ml1-pick-place": Entry(
+            "a robot arm brings a puck to a hidden place", "trajtune.suites.metaworld:ml1_pick_place"
+        ),
+        "metaworld-mt50": Entry("all 50 things a robot arm does", "trajtune.suites.metaworld:mt50"),
         "point": Entry("a NumPy point robot reaches a goal (for tests)", "trajtune.suites.point:point"),
     },
 )
@@ -49,9 +54,11 @@ def get_suite(name: str) -> "Suite":
         return make(rest)
     if name not in SUITES and name not in SUITES.broken:
         raise unknown("suite", name, [*SUITES, *(f"{scheme}:ID" for scheme in MAKERS)])
-    entry = SUITES[name]
     try:
-        make = resolve(entry.make)
+        make = resolve(SUITES[name].make)
     except UserError as error:
         raise UserError(f"suite {name} does not load: {error}") from None
-    return make()
+    suite = make()
+    if suite.name != name:  # data would be saved under a name by which nobody finds it
+        raise UserError(f"suite {name} calls itself {suite.name}: its name must be the one it is registered under")
+    return suite

@@ -1,5 +1,6 @@
 """What a suite and a task are. What only some suites know is a capability: None where it is missing, never a duty."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +132,11 @@ class Suite:
     references: Mapping[int, Mapping[str, float]] = field(default_factory=dict, repr=False)
     """{task: {"random": mean return, "expert": mean return}} for looking up. A dataset carries its own."""
     variant_of: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """What decides numbers and changes outside this package, such as {"metaworld": "3.1.1", "reward": "v2"}.
+
+    It stands in the header of every dataset; what was made with another is never mixed with what is made now.
+    """
 
     def __post_init__(self) -> None:
         count = len(self.tasks)
@@ -148,6 +154,13 @@ class Suite:
         """Return the longest episode of a task, in steps."""
         return self.horizons if isinstance(self.horizons, int) else self.horizons[task]
 
+    def check_versions(self, found: Mapping[str, str], what: object) -> None:
+        """Raise a ``UserError`` if data say that they were made with other versions."""
+        for name, version in self.versions.items():
+            if found.get(name, version) != version:
+                made = f"{what} was made with {name} {found[name]}"
+                raise UserError(f"{made}, suite {self.name} is of {name} {version}: collect it anew")
+
     @property
     def longest(self) -> int:
         """The longest episode of any task: what an agent of this suite must be able to count to."""
@@ -160,12 +173,18 @@ class Suite:
         return self.tasks[index]
 
     def select(self, spec: str) -> list[int]:
-        """Return the task numbers that ``all``, ``train``, ``test`` or a list such as ``0,3,7`` stands for."""
+        """Return the task numbers that ``all``, ``train``, ``test`` or a list such as ``0,3,7`` stands for.
+
+        In a list a task's name may stand for its number.
+        """
         named = {"all": range(len(self.tasks)), "train": self.train, "test": self.test}
         if spec in named:
             return list(named[spec])
+        names = {task.name: task.index for task in self.tasks}
         try:
-            indices = [int(part) for part in spec.split(",")]
+            indices = [names[part] if part in names else int(part) for part in spec.split(",")]
         except ValueError:
-            raise UserError(f"tasks {spec!r} is neither all, train, test nor a list such as 0,3,7") from None
+            odd = next((part for part in spec.split(",") if part not in names and not part.strip().isdecimal()), "")
+            meant = "".join(f"; did you mean {near}?" for near in difflib.get_close_matches(odd, names, 1, 0.8))
+            raise UserError(f"tasks {spec!r} is neither all, train, test nor a list such as 0,3,7{meant}") from None
         return [self.task(index).index for index in dict.fromkeys(indices)]

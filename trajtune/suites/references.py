@@ -1,7 +1,8 @@
 """Reference returns that ship with the package: of the random policy and of the experts that collected our data.
 
-A dataset carries its own; these are for looking up. They are those of datasets that ``trajtune collect SUITE`` made by
-its defaults, 100 expert trajectories a task and 20 random ones: ``python -m trajtune.suites.references DATASET...``.
+A dataset carries its own; these are for looking up. They are those of datasets that ``trajtune collect SUITE`` made
+with its defaults, 100 expert trajectories a task and 20 random ones:
+``python -m trajtune.suites.references DATASET...``.
 """
 
 import json

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trajtune.agents.base import Agent
-from trajtune.agents.saving import SavedAgent, load_agent, save_agent
+from trajtune.agents.saving import WEIGHTS, SavedAgent, load_agent, save_agent
 from trajtune.artifacts import AGENT, DELTA, claimed, clear, finish, finished, read_header
 from trajtune.data.fewshot import BRIEFS, Brief, read_briefs, write_briefs
 from trajtune.data.trajectories import Array
@@ -97,7 +97,7 @@ def save_merged(folder: Path | str, base: SavedAgent, saved: SavedDelta) -> Save
     path, agent = Path(folder), merge(saved)
     run = {"merged": saved.header["digest"], **saved.run}
     if finished(path, AGENT, run) is None:
-        with claimed(path, AGENT, run):
+        with claimed(path, AGENT, run, [WEIGHTS, BRIEFS]):
             about = {"run": run, "base_run": base.header.get("run")}
             save_agent(path, agent, base.suite, {**base.briefs, **saved.briefs}, about)
     clear(path)

@@ -104,5 +104,6 @@ def check_fits(base: SavedAgent, few: FewShot) -> None:
         )
     if found.length.max() > spec.max_timesteps:
         raise UserError(f"a trajectory has {found.length.max()} steps, the agent knows {spec.max_timesteps}")
+    few.brief.check_length(spec.prompt)
     if base.suite is not None and base.suite != few.suite:
         raise UserError(f"the agent was pretrained on suite {base.suite}, the data is of {few.suite}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trajtune.algorithms.base import Algorithm, Descent, Metrics
 from trajtune.compute.precision import autocast, compute_dtype
 from trajtune.compute.tensors import load_into, prefixed, under
-from trajtune.errors import DivergedError
+from trajtune.errors import DivergedError, UserError
 from trajtune.policy import Policy
 from trajtune.seeds import number, stream
 from trajtune.training.checkpoint import load_checkpoint, load_optimizer, optimizer_tensors, save_checkpoint
@@ -98,6 +98,8 @@ def train(
     device, run = policy.device, run or {}
     dtype = compute_dtype(config.precision, device)
     learners = make_learners(policy, algorithm, config)
+    if sync is not None and len(learners) > 1:  # only the policy's gradients are averaged
+        raise UserError("an algorithm that owns critics cannot train in several processes: use one")
     rank = sync.rank if sync else 0
     log: Log = []
     start = 0

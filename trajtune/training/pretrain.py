@@ -109,7 +109,7 @@ def _command(dataset: Dataset, config: PretrainConfig, tasks: list[int], process
     words = ["trajtune", "pretrain", "--data", dataset.path.name, "--tasks", ",".join(map(str, tasks))]
     words += ["--agent", config.agent, "--quality", config.quality]
     words += [f"--set {name}={value}" for name, value in config.options.items()]
-    for name in ("steps", "batch", "learning_rate", "precision", "seed"):
+    for name in asdict(config.training):
         words += [f"--{name.replace('_', '-')}", str(getattr(config.training, name))]
     return " ".join([*words, "--processes", str(processes)])
 

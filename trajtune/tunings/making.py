@@ -1,6 +1,5 @@
 """Put an agent under a tuning."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -55,8 +54,3 @@ def size_text(numbers: int) -> str:
     """Return the size of fp32 numbers (1 MB = 2^20 bytes, as the paper counts), as 0.70 KB or 2.52 MB."""
     size = 4 * numbers
     return f"{size / 2**10:.2f} KB" if size < 0.01 * 2**20 else f"{size / 2**20:.2f} MB"
-
-
-def options_of(config: Any) -> dict[str, Any]:
-    """Return all options of a config, those not given at their defaults: what is saved with a run."""
-    return dataclasses.asdict(config)

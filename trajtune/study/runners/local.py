@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trajtune.artifacts import STUDY, finish, read_header
+from trajtune.artifacts import DELTA, STUDY, finish, plain, read_header
 from trajtune.errors import UserError, first_line
 from trajtune.files import differing, remove_leftovers
 from trajtune.processes import Outcome, Pool, WorkerDiedError
@@ -97,8 +97,10 @@ def _done(job: _Job) -> bool:
     if not job.path.exists():
         return False
     result = read_result(job.path)
-    if odd := differing(asdict(result.run), asdict(job.run)):
+    if odd := differing(plain(asdict(result.run)), plain(asdict(job.run))):
         raise UserError(f"{job.path} is of another {', '.join(odd)}: choose another folder, or move it away")
+    if job.delta is not None and job.run.recipe is not None and result.scored:
+        return (job.delta / DELTA.header).exists()  # deltas may have been asked for later
     return result.failed is None
 
 
