@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from trajtune.artifacts import DEMO, MARK, finish
 from trajtune.demo import budget
 from trajtune.demo.budget import choose, expected
 from trajtune.demo.config import ALGORITHMS, BUDGETS, Budget, DemoConfig
-from trajtune.demo.running import run_demo
+from trajtune.demo.running import _begun, run_demo
 from trajtune.errors import UserError
 
 TINY = Budget(tasks=1, steps=2, batch=2, episodes=2, points=0, curve_episodes=1)
@@ -58,3 +59,13 @@ def test_what_is_expected_by_hand() -> None:
     costs = {"sft": 1.0, "qp-sft": 2.0, "step": 0.01}
     assert expected(TINY, costs, 1) == pytest.approx(2 * 2 * (1 + 2) + 200 * 0.01 * (2 + 3 + 3))
     assert expected(replace(TINY, tasks=2), costs, 2) < 2 * expected(TINY, costs, 1)
+
+
+def test_a_folder_keeps_the_budget_it_was_begun_with(tmp_path: Path) -> None:
+    """What the machine can do is measured anew each time, and another budget would be another demo."""
+    finish(tmp_path / "done", DEMO, {"run": {"budget": {"name": "half"}}})
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / MARK).write_text('{"kind": "demo", "run": {"budget": {"name": "small"}}}')
+    assert _begun(tmp_path / "done") == "half"
+    assert _begun(tmp_path / "begun") == "small"
+    assert _begun(tmp_path) is None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajtune.artifacts import DEMO, claimed, clear, finish, finished
+from trajtune.artifacts import DEMO, MARK, claimed, clear, finish, finished
 from trajtune.demo.budget import choose
 from trajtune.demo.config import ALGORITHMS, BUDGETS, SUITE, Budget, BudgetName, DemoConfig
 from trajtune.demo.picture import PICTURE, draw
 from trajtune.errors import DivergedError
+from trajtune.files import read_json
 from trajtune.processes import Map, worker_pool
 from trajtune.progress import Progress, silent
 from trajtune.shipped import asset
@@ -45,7 +46,10 @@ def run_demo(
     """
     config.check()
     with worker_pool(workers) as pool:
-        name, reason = choose(config, workers, pool) if budget == "auto" else (str(budget), "as asked for")
+        name, reason = str(budget), "as asked for"
+        if budget == "auto":
+            begun = None if folder is None else _begun(folder)
+            name, reason = (begun, "as begun here") if begun else choose(config, workers, pool)
         size = BUDGETS[name]
         run = {"suite": SUITE, "config": asdict(config), "budget": {"name": name, **asdict(size)}}
         told = f"{config.quality}-{config.trajectories}-{config.tuning}-{config.learning_rate:g}-{config.seed}-{name}"
@@ -64,6 +68,16 @@ def run_demo(
             header = finish(folder, DEMO, result, [PICTURE])
         clear(folder)
     return {**header, "folder": str(folder), "picture": str(folder / PICTURE)}
+
+
+def _begun(folder: Path) -> str | None:
+    """Return the budget of the demo that a folder holds, finished or not: what is measured may differ by the day."""
+    for name in (DEMO.header, MARK):
+        if (folder / name).exists():
+            run: Any = read_json(folder / name, DEMO.name).get("run")
+            found = run.get("budget", {}).get("name") if isinstance(run, dict) else None
+            return found if found in BUDGETS else None
+    return None
 
 
 def prepared(config: DemoConfig, task: int) -> "tuple[SavedAgent, FewShot, Suite]":
