@@ -19,5 +19,5 @@ def test_the_matrix_covers_them(python: Run) -> None:
     """Every cell of the outside algorithm and of the outside tuning; ``pytest`` fails if it finds none."""
     done = python(*PYTEST, "tests/conformance", "-k", "awr or bias")
     assert done.returncode == 0, done.stdout[-4000:]
-    listed = python(*PYTEST, "tests/conformance", "-k", "awr or bias", "--collect-only").stdout
+    listed = python(*PYTEST, "tests/conformance", "-k", "awr or bias", "--collect-only", "-vv").stdout
     assert all(cell in listed for cell in ("awr-adapter", "awr-bias", "sft-bias", "qp-dpo-bias"))
