@@ -10,7 +10,7 @@ PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check experts clean
+.PHONY: help demo test check docs experts clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -32,10 +32,14 @@ check: $(VENV)/.dev-stamp ## Lint, format, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+docs: $(VENV)/.docs-stamp ## Build the documentation site into site/
+	@$(BIN)/python -m mkdocs --quiet build --strict --clean
+	@echo "The site is in site/: open site/index.html"
+
 experts: $(VENV)/.experts-stamp ## Install what training new experts needs
 
 clean: ## Remove .venv and caches (never runs/ or data/)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find trajtune tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
@@ -57,6 +61,11 @@ $(VENV)/.runtime-stamp: $(LIST) | $(VENV)/.created
 $(VENV)/.dev-stamp: $(LIST) | $(VENV)/.created
 	@echo "Installing trajtune and its development tools into $(VENV) (a few minutes, once)"
 	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.runtime-stamp
+
+$(VENV)/.docs-stamp: $(LIST) | $(VENV)/.created
+	@echo "Installing trajtune and what builds the documentation into $(VENV) (a few minutes, once)"
+	@$(PIP) -e '.[docs]'
 	@touch $@ $(VENV)/.runtime-stamp
 
 $(VENV)/.experts-stamp: $(LIST) | $(VENV)/.created

@@ -11,7 +11,6 @@ stands the same ratio of the FLOPs in matrix products, counted: no implementatio
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,18 @@ import torch
 from speed import seconds
 from torch.utils.flop_counter import FlopCounterMode
 
-from trajtune.agents import AgentConfig, SavedAgent, initialise
-from trajtune.agents.saving import digest
-from trajtune.algorithms import ALGORITHMS, Shape, make_algorithm
-from trajtune.data.trajectories import from_episodes
-from trajtune.rollout import evaluate
-from trajtune.training import FewShot, TrainConfig, finetune
+from trajtune.agents.saving import SavedAgent, initialise
+from trajtune.algorithms import ALGORITHMS
+from trajtune.algorithms.base import Shape, make_algorithm
+from trajtune.data.episodes import from_episodes
+from trajtune.data.fewshot import FewShot
+from trajtune.study.cell import Evaluation
+from trajtune.study.run_cell import run_cell
+from trajtune.suites import get_suite
+from trajtune.training.config import Recipe, TrainConfig
+from trajtune.training.deltas import policy_for
 from trajtune.training.loop import train
-from trajtune.tunings import TUNINGS, make_policy
+from trajtune.tunings import TUNINGS
 
 BATCH, STEPS, TRAJECTORIES = 64, 200, 10
 BASE = "sft x full"
@@ -44,17 +47,18 @@ def made(suite: str) -> tuple[SavedAgent, FewShot]:
         | {"rewards": rng.normal(size=STEPS)}
         for _ in range(TRAJECTORIES)
     ]
-    agent = initialise(AgentConfig(s, a), 0)
-    return SavedAgent(agent, {}, digest(agent)), FewShot.of(from_episodes(episodes), suite, 0, agent.config.prompt)
+    agent = initialise("prompt-dt", {"observation_dim": s, "action_dim": a, "max_timesteps": STEPS}, 0)
+    return SavedAgent.of(agent, suite), FewShot.of(from_episodes(episodes), suite, 0, agent.spec.prompt)
 
 
-def updates_of(base: SavedAgent, data: FewShot, algorithm: str, tuning: str, updates: int) -> Callable[[], object]:
+def updates_of(base: SavedAgent, few: FewShot, algorithm: str, tuning: str, updates: int) -> Callable[[], object]:
     """Set a cell up, and return a function that does so many updates of it."""
-    size, algo = base.agent.config, make_algorithm(algorithm)
-    policy = make_policy(tuning, base.agent, data.prompts.prompts[:1])
-    algo.setup(policy, data.trajectories, 0)
-    shape, config = Shape(BATCH, size.window, size.prompt), TrainConfig(steps=updates, batch=BATCH)
-    return lambda: train(policy, algo, lambda rng: algo.draw(data.trajectories, rng, shape), config)
+    spec, recipe = base.agent.spec, Recipe(algorithm, tuning, training=TrainConfig(steps=updates, batch=BATCH))
+    recipe = recipe.resolved()
+    algo, policy = make_algorithm(algorithm, recipe.options), policy_for(base.agent, few.brief, recipe)
+    algo.setup(policy, few.trajectories, 0)
+    shape = Shape(BATCH, spec.window, spec.prompt, spec.max_timesteps)
+    return lambda: train(policy, algo, lambda rng: algo.draw(few.trajectories, rng, shape), recipe.training)
 
 
 def flops(function: Callable[[], object]) -> int:
@@ -64,10 +68,10 @@ def flops(function: Callable[[], object]) -> int:
 
 
 def measure_cells(updates: int, rounds: int) -> dict[str, dict[str, float]]:
-    base, data = made("ant-dir")
+    base, few = made("ant-dir")
     names = {f"{a} x {t}": (a, t) for a in ALGORITHMS for t in TUNINGS}
-    work = {name: flops(updates_of(base, data, *cell, updates=1)) for name, cell in names.items()}
-    times = seconds({name: updates_of(base, data, *cell, updates) for name, cell in names.items()}, rounds)
+    work = {name: flops(updates_of(base, few, *cell, updates=1)) for name, cell in names.items()}
+    times = seconds({name: updates_of(base, few, *cell, updates) for name, cell in names.items()}, rounds)
     return {
         name: {
             "seconds_per_100": times[name] * 100 / updates,
@@ -87,17 +91,13 @@ def show_cells(result: dict[str, dict[str, float]]) -> None:
 
 
 def run(suite: str, algorithm: str, updates: int, episodes: int) -> dict[str, float]:
-    """Return the seconds of a whole run, by part."""
-    base, data = made(suite)
-    ticks = [time.perf_counter()]
-    evaluate(base, suite, 0, data.prompts, episodes)
-    ticks.append(time.perf_counter())
-    done = finetune(base, data, algorithm, "full", TrainConfig(steps=updates, batch=BATCH))
-    ticks.append(time.perf_counter())
-    evaluate(done, suite, 0, episodes=episodes)
-    ticks.append(time.perf_counter())
-    before, tuning, after = np.diff(ticks).tolist()
-    return {"finetuning": tuning, "evaluation": before + after, "whole": before + tuning + after}
+    """Return the seconds of a whole run, by part: zero-shot scored, finetuned, scored."""
+    base, few = made(suite)
+    recipe = Recipe(algorithm, "full", training=TrainConfig(steps=updates, batch=BATCH))
+    evaluation = Evaluation(episodes, points=0, curve_episodes=1)
+    before, after = (run_cell(base, few, get_suite(suite), each, evaluation) for each in (None, recipe))
+    parts = {"finetuning": after.finetune_seconds, "evaluation": before.evaluate_seconds + after.evaluate_seconds}
+    return {**parts, "whole": sum(parts.values())}
 
 
 def measure_whole(updates: int, episodes: int, rounds: int) -> dict[str, Any]:

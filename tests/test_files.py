@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from trajtune.errors import UserError
-from trajtune.files import read_arrays, read_json, remove_leftovers, write_arrays, write_atomically, write_json
+from trajtune.files import (
+    JSON_LIMIT,
+    differing,
+    read_arrays,
+    read_json,
+    regular_size,
+    remove_leftovers,
+    write_arrays,
+    write_atomically,
+    write_json,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -204,9 +214,13 @@ def test_read_arrays_names_what_is_missing(tmp_path: Path) -> None:
         read_arrays(tmp_path / "x.safetensors", "thing")
 
 
-@pytest.mark.parametrize("number", ["BF16", "F8_E4M3"])
-def test_read_arrays_refuses_numbers_that_numpy_lacks(tmp_path: Path, number: str) -> None:
-    size = 16 if number == "BF16" else 8
+@pytest.mark.parametrize("taught", [False, True])
+@pytest.mark.parametrize("number", ["BF16", "F8_E4M3", "F8_E5M2", "C64"])
+def test_read_arrays_refuses_numbers_that_numpy_lacks(tmp_path: Path, number: str, taught: bool) -> None:
+    """Whether or not JAX has taught NumPy what they are."""
+    if taught:
+        pytest.importorskip("ml_dtypes")
+    size = {"BF16": 16, "C64": 64}.get(number, 8)
     header = json.dumps({"a": {"dtype": number, "shape": [8], "data_offsets": [0, size]}}).encode()
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
     with pytest.raises(UserError, match=r"x\.safetensors is damaged or not an agent file"):
@@ -237,3 +251,40 @@ def test_read_arrays_refuses_what_is_damaged(tmp_path: Path) -> None:
 def test_read_arrays_refuses_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is damaged or not a thing file"):
         read_arrays(tmp_path, "thing")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "thing"
+    if kind == "pipe":
+        os.mkfifo(path)  # nobody writes: whoever opens it waits for ever
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (read_json, read_arrays):
+        with pytest.raises(UserError, match="it is not a regular file") as caught:
+            read(path, "thing")
+        assert str(path) in str(caught.value)
+    with pytest.raises(OSError, match="not a regular file"):
+        regular_size(path)
+
+
+def test_a_json_file_of_absurd_size_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "thing.json", "wb") as file:
+        file.truncate(JSON_LIMIT + 1)  # takes no room on the disk
+    with pytest.raises(UserError, match=f"it has {JSON_LIMIT + 1} bytes"):
+        read_json(tmp_path / "thing.json", "thing")
+
+
+def test_differing_names_what_differs_and_where() -> None:
+    left = {"a": 1, "b": {"c": [1], "d": {"e": None}}, "f": 2.0, "g": {"h": 1}}
+    assert differing(left, left) == []
+    assert differing(left, {"a": 1, "b": {"c": [1], "d": {}}, "f": 2.0, "g": {"h": 1}}) == []  # None is nothing
+    assert differing(left, {"a": 2, "b": {"c": [2], "d": {"e": 1, "x": 1}}, "g": 1}) == [
+        "a",
+        "b.c",
+        "b.d.e",
+        "b.d.x",
+        "f",
+        "g",
+    ]

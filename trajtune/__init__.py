@@ -3,49 +3,64 @@
 The names below are what most users need; each is loaded when it is first used, so that ``import trajtune`` is instant.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would be most of this module's time
+if TYPE_CHECKING:
+    from typing import Any
+
+    from trajtune.agents.saving import SavedAgent, load_agent
+    from trajtune.data.episodes import from_episodes
+    from trajtune.data.fewshot import Brief, FewShot, few_shot
+    from trajtune.data.setting import Setting
+    from trajtune.data.store import Dataset
+    from trajtune.errors import DivergedError, UserError
+    from trajtune.rollout.score import evaluate
+    from trajtune.statistics import paired_interval
+    from trajtune.study.declaration import Study, load_study
+    from trajtune.study.results import read_results
+    from trajtune.study.runners.local import run_study
+    from trajtune.suites import get_suite
+    from trajtune.training.config import PretrainConfig, Recipe, TrainConfig
+    from trajtune.training.deltas import load_delta
+    from trajtune.training.finetune import finetune
+    from trajtune.training.pretrain import pretrain
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from trajtune.agents import load_agent
-    from trajtune.data.store import Dataset
-    from trajtune.data.trajectories import from_episodes
-    from trajtune.errors import DivergedError, UserError
-    from trajtune.rollout import evaluate, paired_interval
-    from trajtune.study.grid import Study, load_study
-    from trajtune.study.results import read_results
-    from trajtune.study.runner import run_study
-    from trajtune.suites import get_suite
-    from trajtune.training import FewShot, TrainConfig, few_shot, finetune, pretrain
-    from trajtune.tunings.saving import load_delta
-
 _HOMES = {
-    "Dataset": "trajtune.data.store",
-    "DivergedError": "trajtune.errors",
-    "FewShot": "trajtune.training",
-    "Study": "trajtune.study.grid",
-    "TrainConfig": "trajtune.training",
-    "UserError": "trajtune.errors",
-    "evaluate": "trajtune.rollout",
-    "few_shot": "trajtune.training",
-    "finetune": "trajtune.training",
-    "from_episodes": "trajtune.data.trajectories",
-    "get_suite": "trajtune.suites",
-    "load_agent": "trajtune.agents",
-    "load_delta": "trajtune.tunings.saving",
-    "load_study": "trajtune.study.grid",
-    "paired_interval": "trajtune.rollout",
-    "pretrain": "trajtune.training",
-    "read_results": "trajtune.study.results",
-    "run_study": "trajtune.study.runner",
+    "Brief": "data.fewshot",
+    "Dataset": "data.store",
+    "DivergedError": "errors",
+    "FewShot": "data.fewshot",
+    "PretrainConfig": "training.config",
+    "Recipe": "training.config",
+    "SavedAgent": "agents.saving",
+    "Setting": "data.setting",
+    "Study": "study.declaration",
+    "TrainConfig": "training.config",
+    "UserError": "errors",
+    "evaluate": "rollout.score",
+    "few_shot": "data.fewshot",
+    "finetune": "training.finetune",
+    "from_episodes": "data.episodes",
+    "get_suite": "suites",
+    "load_agent": "agents.saving",
+    "load_delta": "training.deltas",
+    "load_study": "study.declaration",
+    "paired_interval": "statistics",
+    "pretrain": "training.pretrain",
+    "read_results": "study.results",
+    "run_study": "study.runners.local",
 }
 
 __all__ = [
+    "Brief",
     "Dataset",
     "DivergedError",
     "FewShot",
+    "PretrainConfig",
+    "Recipe",
+    "SavedAgent",
+    "Setting",
     "Study",
     "TrainConfig",
     "UserError",
@@ -64,7 +79,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        from importlib import import_module
+
+        return getattr(import_module(f"trajtune.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'trajtune' has no attribute {name!r}")
+
+
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *__all__})

@@ -4,15 +4,19 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trajtune.errors import UserError
+from trajtune.errors import UserError, first_line
+
+JSON_LIMIT = 1 << 28
+"""Bytes. A JSON file larger than this is none of ours."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -30,6 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise disk_error(path, error) from error
     except Exception as error:  # safetensors wraps the operating system's errors in its own type
@@ -40,34 +45,36 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the system lets a folder be opened."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of ``path`` that a killed ``write_atomically`` left behind."""
     for leftover in path.parent.glob(f".{path.name}.????????"):
         leftover.unlink(missing_ok=True)
 
 
-def claim_folder(folder: Path, mark: str, run: Mapping[str, Any], what: str, beside: Collection[str] = ()) -> None:
-    """Mark an empty folder as that of ``run``, or check that it already is; anything else in it is an error.
-
-    The file ``mark`` says so until the run has something better. ``beside`` names what may be there without it.
-    """
-    path, wanted = folder / mark, json.loads(json.dumps(run))
-    if folder.is_dir():
-        remove_leftovers(path)  # of a run killed before it had marked the folder
-    if path.exists():
-        found = read_json(path, what)
-        odd = differing(found, wanted)
-        if odd:
-            raise UserError(f"{folder} holds an unfinished {what} with another {', '.join(odd)}: choose another folder")
-    elif folder.exists() and (not folder.is_dir() or any(each.name not in beside for each in folder.iterdir())):
-        raise UserError(f"{folder} already holds something else: choose another folder")
-    else:
-        write_json(path, wanted)
-
-
 def differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return the keys under which two mappings differ, sorted."""
-    return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    """Return the keys under which two mappings differ, sorted; in a mapping of mappings, ``recipe.algorithm``."""
+    odd: list[str] = []
+    for key in found.keys() | wanted.keys():
+        left, right = found.get(key), wanted.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            odd += [f"{key}.{inner}" for inner in differing(left, right)]
+        elif left != right:
+            odd.append(key)
+    return sorted(odd)
 
 
 def disk_error(path: Path, error: OSError) -> UserError:
@@ -90,16 +97,26 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def regular_size(path: Path) -> int:
+    """Return the size of a file, in bytes. A pipe blocks whoever opens it, a device may never end: an ``OSError``."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not a regular file")
+    return found.st_size
+
+
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object; ``what`` names it in errors ("agent", "delta", "dataset")."""
     try:
+        if (size := regular_size(path)) > JSON_LIMIT:
+            raise ValueError(f"it has {size} bytes")
         value = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path.parent} is not {_article(what)}: it has no {path.name}") from None
+        raise UserError(f"{path.parent} is not {article(what)}: it has no {path.name}") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number too long
         raise UserError(f"{path} is not readable as JSON ({first_line(error)}): is it a trajtune {what}?") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path} does not describe {_article(what)}")
+        raise UserError(f"{path} does not describe {article(what)}")
     return value
 
 
@@ -117,12 +134,18 @@ def read_arrays(path: Path, what: str) -> dict[str, npt.NDArray[Any]]:
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        regular_size(path)
+        arrays = load_file(path)
+        for name, array in arrays.items():
+            # Other libraries teach NumPy types of numbers of their own: with JAX loaded, it knows bfloat16.
+            if array.dtype.isbuiltin != 1 or array.dtype.kind not in "biuf":
+                raise TypeError(f"its {name[:80]} holds {array.dtype}")
+        return arrays
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a complete {what}: {path.name} is missing") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # The last two: types of numbers that safetensors knows and NumPy does not, such as bfloat16.
-        raise UserError(f"{path} is damaged or not {_article(what)} file ({first_line(error)})") from None
+        raise UserError(f"{path} is damaged or not {article(what)} file ({first_line(error)})") from None
 
 
 def sha256(path: Path) -> str:
@@ -131,10 +154,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _article(what: str) -> str:
+def article(what: str) -> str:
+    """Put the article before the name of a thing."""
     return f"an {what}" if what[0] in "aeiou" else f"a {what}"
-
-
-def first_line(error: Exception) -> str:
-    """Return the beginning of an error's message, to be quoted in a message of one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -4,48 +4,34 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from trajtune.agents import PromptDT
+from trajtune.agents.base import Actor, Agent, Spec
 from trajtune.types import Batch, Prompt
 
-
-class Plain(NamedTuple):
-    """A policy boiled down to what acting needs: an agent without wrappers, and what stands beside it."""
-
-    agent: PromptDT
-    prompt: Prompt | None = None
-    """A prompt [1, P] of the policy's own; ``None`` acts under the task's prompts."""
-    residual: nn.Module | None = None
-    """Added to the action mean, given the normalised state; the sum is clipped to [-1, 1]."""
-
-    def to(self, device: torch.device | str) -> "Plain":
-        """Move all of it to a device; modules move in place."""
-        prompt = None if self.prompt is None else self.prompt.to(device)
-        residual = None if self.residual is None else self.residual.to(device)
-        return Plain(self.agent.to(device), prompt, residual)
+B = TypeVar("B", bound=Batch)
 
 
 class Policy(nn.Module, ABC):
     """An agent under a tuning: something that gives a distribution over actions.
 
     With dropout off (the agent is put in evaluation mode), every policy equals its reference until it is trained.
-    An algorithm sees this interface and never asks which tuning is behind it.
+    An algorithm sees this interface and never asks which tuning is behind it. Everything here is a function of the
+    module's parameters and buffers and of the batch, so that many policies can be stacked into one (``torch.func``).
     """
 
-    learning_rate: ClassVar[float]
-    """Where AdamW starts unless told otherwise: few parameters that start at zero want larger steps."""
     delta_file: ClassVar[str] = "delta.safetensors"
 
     observation_mean: Tensor
     observation_std: Tensor
 
-    def __init__(self, agent: PromptDT, std: float) -> None:
+    def __init__(self, agent: Agent, std: float) -> None:
         super().__init__()
+        self.spec: Spec = agent.spec
         self.std = std
         agent.eval()
         # Buffers of its own: the policy may move to another device than the agent it was made from.
@@ -58,11 +44,15 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def reference_mean(self, batch: Batch) -> Tensor:
-        """Return the same before any tuning, [B, K, A]."""
+        """Return the same before any tuning, [B, K, A]: ``batch.reference`` where that is there."""
 
     @abstractmethod
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that move, by their names in this module."""
+        """Return the parameters that move, by their names in this module.
+
+        Looked up anew at every call, in ``named_parameters`` or as attributes: ``torch.func.functional_call`` puts
+        other tensors in their places for a while.
+        """
 
     @abstractmethod
     def delta(self) -> dict[str, Tensor]:
@@ -73,22 +63,31 @@ class Policy(nn.Module, ABC):
         """Take over what ``delta`` returned; ``KeyError`` or ``ValueError`` if it does not fit."""
 
     @abstractmethod
-    def plain(self) -> Plain:
-        """Return what acting needs, as a copy that later training does not change."""
+    def actor(self, prompts: Prompt | None, dtype: torch.dtype = torch.float32) -> Actor:
+        """Return who acts as this policy under ``prompts`` [B, P], until its next training step."""
+
+    def merged(self) -> Agent | None:
+        """Return a plain agent that acts the same within rounding, a copy; None where no agent's weights say it."""
+        return None
+
+    def prepare(self, batch: B) -> B:
+        """Compute once a step what several will ask for; without gradient. By default, nothing."""
+        return batch
+
+    @property
+    def device(self) -> torch.device:
+        return self.observation_mean.device
 
     def normalise(self, observations: Tensor) -> Tensor:
         """Raw observations [..., S] to zero mean and unit deviation, as the agent has it."""
         return (observations - self.observation_mean) / self.observation_std
 
-    def save_extra(self, folder: Path) -> None:
-        """Write files that another library's format asks for beside the delta."""
-
-    def dist(self, batch: Batch) -> Normal:
-        """Normal over actions [B, K, A]: the tanh mean and a fixed deviation (the paper leaves it open)."""
-        return self.normal(self(batch))
+    def save_extra(self, folder: Path) -> list[str]:
+        """Write files that another library's format asks for beside the delta, and return their names."""
+        return []
 
     def normal(self, mean: Tensor) -> Normal:
-        """Return the action distribution around a mean [B, K, A]."""
+        """Return the action distribution around a mean [B, K, A]: a fixed deviation (the paper leaves it open)."""
         return Normal(mean, self.std, validate_args=False)
 
     @torch.no_grad()
@@ -101,25 +100,10 @@ class Policy(nn.Module, ABC):
         mean: Tensor = torch.func.functional_call(self, dict(parameters), (batch,))
         return mean
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of the trainable parameters, for ``mean_with``."""
-        return {name: parameter.detach().clone() for name, parameter in self.trainable().items()}
+
+A = TypeVar("A", bound=nn.Module)
 
 
-def frozen(agent: PromptDT) -> PromptDT:
-    """Return a copy of an agent that no optimiser moves."""
-    return copy.deepcopy(agent).requires_grad_(False).eval()
-
-
-def load_parameters(
-    parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor], *, complete: bool = False
-) -> None:
-    """Copy values into parameters of the same names and shapes; if ``complete``, into every one."""
-    if complete and (missing := sorted(parameters.keys() - values.keys())):
-        raise KeyError(f"{missing[0]} is missing")
-    for name, value in values.items():
-        if name not in parameters:
-            raise KeyError(f"{name} is not a parameter of this tuning")
-        if parameters[name].shape != value.shape:
-            raise ValueError(f"{name} is {tuple(value.shape)}, expected {tuple(parameters[name].shape)}")
-        parameters[name].data.copy_(value)
+def frozen(module: A) -> A:
+    """Return a copy that no optimiser moves."""
+    return copy.deepcopy(module).requires_grad_(False).eval()

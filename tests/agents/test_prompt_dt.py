@@ -1,56 +1,22 @@
-"""The agent: the paper's sizes, causality, padding, the normaliser, and files that are damaged."""
+"""The agent: the paper's sizes, causality, padding, the normaliser, and life without a prompt."""
 
-import json
-import shutil
-from collections.abc import Callable
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import asdict, fields, replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from trajtune.agents import AgentConfig, PromptDT, SavedAgent, initialise, load_agent, save_agent
-from trajtune.agents.saving import digest
+from tests.helpers import SMALL, new_agent, random_agent, random_batch
+from trajtune.agents.prompt_dt.config import PromptDTConfig
+from trajtune.agents.prompt_dt.model import PromptDT
+from trajtune.agents.saving import identity, initialise
 from trajtune.errors import UserError
-from trajtune.tunings import make_policy
-from trajtune.types import Batch, Prompt, Window
+from trajtune.tunings.making import make_policy
+from trajtune.types import Batch, Window
 
 S, A = 27, 8  # Ant-Dir, whose sizes the paper prints
+PAPER = PromptDTConfig(S, A, 200)
 MB = 2**20
-SMALL = AgentConfig(observation_dim=3, action_dim=2, layers=2, width=16, heads=2, window=5, prompt=3, max_timesteps=12)
-
-
-def random_agent(config: AgentConfig = SMALL, seed: int = 0) -> PromptDT:
-    """Weights far larger than at the start of training, so that every token matters."""
-    agent = initialise(config, seed).eval()
-    generator = torch.Generator().manual_seed(seed + 1)
-    with torch.no_grad():
-        for parameter in agent.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
-    return agent
-
-
-def random_batch(config: AgentConfig = SMALL, rows: int = 4, seed: int = 0) -> Batch:
-    g = torch.Generator().manual_seed(seed)
-    s, a, k, p = config.observation_dim, config.action_dim, config.window, config.prompt
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=g)
-
-    prompt = Prompt(normal(rows, p), normal(rows, p, s), normal(rows, p, a), torch.arange(p).expand(rows, -1))
-    window = Window(
-        returns_to_go=normal(rows, k),
-        observations=normal(rows, k, s),
-        actions=normal(rows, k, a),
-        rewards=normal(rows, k),
-        timesteps=torch.arange(2, 2 + k).expand(rows, -1),
-        terminals=torch.zeros(rows, k, dtype=torch.bool),
-        mask=torch.ones(rows, k, dtype=torch.bool),
-        index=torch.zeros(rows, k, dtype=torch.int64),
-    )
-    return Batch(prompt, window)
 
 
 def changed(batch: Batch, name: str, step: int) -> Batch:
@@ -74,33 +40,32 @@ class TestSizes:
         heads = (d * A + A) + (d * S + S) + (d * 1 + 1)
         by_hand = 2 * embeddings + 2 * d + 3 * block + 2 * d + heads
         assert by_hand == 661_156
-        assert count(PromptDT(AgentConfig(S, A))) == by_hand
+        assert count(PromptDT(PAPER)) == by_hand
         assert round(4 * by_hand / MB, 2) == 2.52
 
     def test_adapter(self) -> None:
         d, rank = 128, 8
         by_hand = 3 * rank * ((d + 3 * d) + (d + d) + (d + 4 * d) + (4 * d + d))
         assert by_hand == 49_152
-        agent = initialise(AgentConfig(S, A), seed=0)
-        policy = make_policy("adapter", agent, random_batch(agent.config, rows=1).prompt)
+        policy = make_policy("adapter", new_agent(PAPER), random_batch(PAPER, rows=1).prompt, std=0.2)
         assert sum(p.numel() for p in policy.trainable().values()) == by_hand
         assert round(4 * by_hand / MB, 2) == 0.19
 
     def test_prompt(self) -> None:
         """The paper counts return-to-go, reward, timestep and mask beside state and action."""
-        config = AgentConfig(S, A)
-        by_hand = config.prompt * (S + A + 4)
+        by_hand = PAPER.prompt * (S + A + 4)
         assert by_hand == 5 * 39 == 195
         assert round(4 * by_hand / 2**10, 2) == 0.76
 
     def test_full_model_of_the_largest_agent_can_be_built(self) -> None:
         d, layers = 256, 48
         with torch.device("meta"):
-            agent = PromptDT(AgentConfig(S, A, layers=layers, width=d, heads=16))
+            agent = PromptDT(replace(PAPER, layers=layers, width=d, heads=16))
         assert count(agent.transformer) == layers * (12 * d * d + 13 * d) + 2 * d
 
     def test_both_timestep_tables_hold_every_timestep(self) -> None:
-        agent = PromptDT(AgentConfig(S, A))
+        agent = PromptDT(PAPER)
+        assert agent.prompt_embeddings is not None
         assert agent.prompt_embeddings.timesteps.weight.shape == agent.history_embeddings.timesteps.weight.shape
         assert agent.history_embeddings.timesteps.weight.shape == (200, 128)
 
@@ -194,14 +159,36 @@ class TestForward:
             assert not torch.equal(agent(batch), agent(batch))
 
     def test_same_seed_same_weights(self) -> None:
-        assert digest(initialise(SMALL, 3)) == digest(initialise(SMALL, 3)) != digest(initialise(SMALL, 4))
+        first, same, other = (identity(initialise("prompt-dt", asdict(SMALL), seed)) for seed in (3, 3, 4))
+        assert first == same != other
+
+
+class TestWithoutPrompt:
+    """A prompt length of 0: only the return asked for tells the task."""
+
+    bare = replace(SMALL, prompt=0)
+
+    def test_has_no_prompt_embeddings_and_predicts(self) -> None:
+        agent, batch = random_agent(self.bare), random_batch(self.bare)
+        assert agent.prompt_embeddings is None and batch.prompt is None
+        with torch.no_grad():
+            full = agent.predict(batch)
+            torch.testing.assert_close(agent(batch), full.actions, rtol=0, atol=1e-5)
+        assert full.returns.shape == (4, 5)
+
+    @pytest.mark.parametrize("tuning", ["adapter", "decorator", "full"])
+    def test_is_tuned(self, tuning: str) -> None:
+        agent, batch = random_agent(self.bare), random_batch(self.bare)
+        policy = make_policy(tuning, agent, None, std=0.2)
+        with torch.no_grad():
+            torch.testing.assert_close(policy(batch), agent(batch), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"layers": 0}, "layers must be a positive whole number, got 0"),
-        ({"width": 2.5}, "width must be a positive whole number, got 2.5"),
+        ({"layers": 0}, "layers must be a whole number from 1, got 0"),
+        ({"width": 2.5}, "width must be a whole number from 1, got 2.5"),
         ({"heads": 3}, r"width \(16\) must be a multiple of its heads \(3\)"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
     ],
@@ -209,130 +196,3 @@ class TestForward:
 def test_impossible_sizes_are_refused(change: dict[str, float], says: str) -> None:
     with pytest.raises(UserError, match=says):
         replace(SMALL, **change)
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    save_agent(tmp_path / "agent", random_agent(), {"suite": "point", "tasks": [1, 2]})
-    return tmp_path / "agent"
-
-
-def edit_config(folder: Path, change: Callable[[dict], object]) -> None:
-    path = folder / "config.json"
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-
-
-def edit_weights(folder: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
-    from safetensors.numpy import load_file, save_file
-
-    path = folder / "agent.safetensors"
-    arrays = load_file(path)
-    change(arrays)
-    save_file(arrays, path)
-
-
-def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(change(path.read_bytes()))
-
-
-class TestFiles:
-    def test_round_trip(self, saved: Path) -> None:
-        agent, loaded = random_agent(), load_agent(saved)
-        assert isinstance(loaded, SavedAgent)
-        assert loaded.digest == digest(agent) == digest(loaded.agent)
-        assert loaded.agent.config == agent.config
-        assert loaded.provenance == {"suite": "point", "tasks": [1, 2]}
-        assert not loaded.agent.training
-        with torch.no_grad():
-            assert torch.equal(loaded.agent(random_batch()), agent(random_batch()))
-
-    def test_digest_covers_what_is_no_parameter(self) -> None:
-        agent = random_agent()
-        before = digest(agent)
-        agent.observation_mean[0] += 1
-        assert digest(agent) != before
-        agent = random_agent()
-        agent.config = replace(SMALL, heads=4)
-        assert digest(agent) != before
-
-    @pytest.mark.parametrize(
-        ("damage", "names", "says"),
-        [
-            (lambda f: (f / "agent.safetensors").unlink(), "agent.safetensors", "is missing"),
-            (lambda f: (f / "config.json").unlink(), "config.json", "not an agent"),
-            (lambda f: rewrite(f / "agent.safetensors", lambda b: b[:-1]), "agent.safetensors", "damaged"),
-            (lambda f: rewrite(f / "agent.safetensors", lambda b: b[:100]), "agent.safetensors", "damaged"),
-            (lambda f: rewrite(f / "agent.safetensors", lambda b: b""), "agent.safetensors", "damaged"),
-            (lambda f: rewrite(f / "agent.safetensors", lambda b: b[:-4] + b"\0\0\0\1"), "agent.safetensors", "digest"),
-            (lambda f: rewrite(f / "agent.safetensors", lambda b: b"PK\3\4" + b), "agent.safetensors", "damaged"),
-            (lambda f: rewrite(f / "config.json", lambda b: b[:50]), "config.json", "JSON"),
-            (lambda f: rewrite(f / "config.json", lambda b: b"\xff\xfe" + b), "config.json", "JSON"),
-            (lambda f: rewrite(f / "config.json", lambda b: b"[1, 2]"), "config.json", "does not describe"),
-            (lambda f: edit_config(f, lambda c: c.update(format="gpt2")), "config.json", "does not describe"),
-            (lambda f: edit_config(f, lambda c: c.update(version=2)), "agent", "version 2; this trajtune reads 1"),
-            (lambda f: edit_config(f, lambda c: c.pop("config")), "config.json", "no config"),
-            (lambda f: edit_config(f, lambda c: c["config"].update(depth=3)), "", "depth"),
-            (lambda f: edit_config(f, lambda c: c["config"].pop("action_dim")), "", "action_dim"),
-            (lambda f: edit_config(f, lambda c: c["config"].update(layers=3)), "agent.safetensors", "does not fit"),
-            (lambda f: edit_config(f, lambda c: c["config"].update(width=32)), "agent.safetensors", "does not fit"),
-            (lambda f: edit_config(f, lambda c: c["config"].update(heads=4)), "agent.safetensors", "digest"),
-            (lambda f: edit_config(f, lambda c: c["config"].update(window=9)), "agent.safetensors", "digest"),
-            (lambda f: edit_config(f, lambda c: c.pop("digest")), "agent.safetensors", "digest"),
-            (
-                lambda f: edit_weights(f, lambda a: a["action_head.bias"].fill(np.nan)),
-                "agent.safetensors",
-                "action_head.bias has non-finite",
-            ),
-            (
-                lambda f: edit_weights(f, lambda a: a["observation_std"].fill(np.inf)),
-                "agent.safetensors",
-                "observation_std has non-finite",
-            ),
-            (
-                lambda f: edit_weights(f, lambda a: a.update(extra=np.zeros(3))),
-                "agent.safetensors",
-                "missing or too many: extra",
-            ),
-            (lambda f: edit_weights(f, lambda a: a.pop("return_scale")), "agent.safetensors", "return_scale"),
-        ],
-    )
-    def test_damage_is_one_line_that_names_the_file(
-        self, saved: Path, damage: Callable[[Path], object], names: str, says: str
-    ) -> None:
-        damage(saved)
-        with pytest.raises(UserError) as caught:
-            load_agent(saved)
-        assert names in str(caught.value)
-        assert says in str(caught.value)
-        assert "\n" not in str(caught.value)
-
-    def test_another_kind_of_model_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "config.json").write_text('{"model_type": "gpt2", "n_layer": 12}')
-        with pytest.raises(UserError, match="does not describe a trajtune agent"):
-            load_agent(tmp_path)
-
-    @pytest.mark.parametrize("name", ["config.json", "agent.safetensors"])
-    def test_flipped_bytes_never_pass_as_other_weights(self, tmp_path: Path, name: str) -> None:
-        config = replace(SMALL, layers=1, width=4, max_timesteps=4)
-        good, bad = tmp_path / "good", tmp_path / "bad"
-        save_agent(good, random_agent(config), {"suite": "point"})
-        expected = load_agent(good).digest
-        shutil.copytree(good, bad)
-        content = (good / name).read_bytes()
-        rng = np.random.default_rng(0)
-        # The safetensors header is most of what can go wrong in interesting ways.
-        header = len(content) if name == "config.json" else 8 + int.from_bytes(content[:8], "little")
-        places = [*rng.integers(header, size=250), *rng.integers(len(content), size=50), *range(8)]
-        refused = []
-        for place in places:
-            flipped = bytearray(content)
-            flipped[place] ^= int(rng.integers(1, 256))
-            (bad / name).write_bytes(flipped)
-            try:
-                assert load_agent(bad).digest == expected
-            except UserError as error:
-                refused.append(str(error))
-        assert len(refused) > len(places) / 2
-        assert [message for message in refused if "\n" in message] == []

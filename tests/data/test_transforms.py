@@ -1,15 +1,13 @@
-"""Sparse rewards against a naive loop, and what finetuning and acting make of them."""
+"""Sparse rewards against a naive loop, and what sampling makes of them."""
 
 import numpy as np
 import pytest
 import torch
 
-from trajtune.algorithms.losses import td_target
-from trajtune.algorithms.owned import transitions
-from trajtune.data import REWARDS, draw_windows
-from trajtune.data.trajectories import Trajectories, from_episodes
-from trajtune.errors import UserError
-from trajtune.training import FewShot
+from trajtune.data.episodes import from_episodes
+from trajtune.data.sampling import draw_windows
+from trajtune.data.trajectories import Trajectories
+from trajtune.data.transforms import REWARDS
 
 LENGTHS, ENDED = (1, 7, 4), (False, True, False)
 
@@ -19,8 +17,8 @@ def data() -> Trajectories:
     return from_episodes(
         [
             {
-                "observations": rng.normal(size=(n, 3)),
-                "actions": rng.normal(size=(n, 2)),
+                "observations": rng.normal(size=(n + 1, 3)),
+                "actions": rng.uniform(-1, 1, size=(n, 2)),
                 "rewards": rng.normal(size=n),
                 "terminated": end,
             }
@@ -32,7 +30,7 @@ def data() -> Trajectories:
 @pytest.mark.parametrize("rows", [[0, 1, 2], [2, 0]])
 def test_sparse_is_what_a_loop_writes(rows: list[int]) -> None:
     picked = data().subset(rows)
-    found = REWARDS["sparse"].transform(picked)
+    found = REWARDS["sparse"].apply(picked)
     for i in range(len(rows)):
         before = slice(picked.start[i], picked.start[i] + picked.length[i])
         after = slice(found.start[i], found.start[i] + found.length[i])
@@ -47,37 +45,24 @@ def test_sparse_is_what_a_loop_writes(rows: list[int]) -> None:
 
 
 def test_the_original_is_left_alone() -> None:
-    picked, again = data(), data()
-    REWARDS["sparse"].transform(picked)
-    for name in ("rewards", "returns_to_go", "terminated"):
-        np.testing.assert_array_equal(getattr(picked, name), getattr(again, name))
+    picked = data()
+    before = picked.digest()
+    REWARDS["sparse"].apply(picked)
+    assert picked.digest() == before
 
 
 def test_dense_is_as_recorded() -> None:
     picked = data()
-    assert REWARDS["dense"].transform(picked) is picked
+    assert REWARDS["dense"].apply(picked) is picked
+    assert [reward.delayed for reward in REWARDS.values()] == [False, True]
 
 
-def test_the_last_step_reaches_the_td_target() -> None:
-    """It would be left out if it ended at a time limit, and no reward would be seen anywhere."""
-    found = REWARDS["sparse"].transform(data())
+def test_the_last_step_is_a_terminal_that_no_state_follows() -> None:
+    """It would be left out, or looked beyond, if it ended at a time limit, and no reward would be seen anywhere."""
+    found = REWARDS["sparse"].apply(data())
     window, which = draw_windows(found, np.random.default_rng(0), 50, 7)
-    target = td_target(window.rewards, window.terminals, torch.full((2, 50, 7), 100.0), gamma=0.5)
     ends = window.timesteps == torch.from_numpy(found.length[which] - 1)[:, None]
     ends &= window.mask
-    assert ends.any() and torch.equal(ends, window.terminals)
-    assert (transitions(window) & ends).sum() == ends.sum()
-    expected = torch.from_numpy(found.returns[which]).float()[:, None].expand(50, 7)
-    torch.testing.assert_close(target[ends], expected[ends])
-    assert (target[window.mask & ~ends] == 50.0).all()
-
-
-def test_few_shot_sets_say_which_reward_they_have() -> None:
-    made = FewShot.of(data().subset([1, 2]), "own", 0, 2, reward="sparse")
-    assert made.source["reward"] == "sparse" and made.prompts.delayed
-    assert made.prompts.target_return == pytest.approx(data().returns[1:].max())
-    assert set(made.prompts.prompts.returns_to_go.flatten().tolist()) == set(made.trajectories.returns.tolist())
-    plain = FewShot.of(data().subset([1, 2]), "own", 0, 2)
-    assert plain.source["reward"] == "dense" and not plain.prompts.delayed
-    with pytest.raises(UserError, match="unknown reward 'spares': choose one of dense, sparse"):
-        FewShot.of(data(), "own", 0, 1, reward="spares")
+    assert ends.any() and torch.equal(ends, window.terminals) and torch.equal(window.present, window.mask)
+    returns = torch.from_numpy(found.returns[which]).float()[:, None].expand(50, 7)
+    torch.testing.assert_close(window.rewards, torch.where(ends, returns, 0.0))

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trajtune.algorithms.advantages import gae, grid, group_advantages, groups, standardise
-from trajtune.data.trajectories import Trajectories, from_episodes
+from trajtune.algorithms.advantages import gae, grid, group_advantages, groups, standardise, table
+from trajtune.data.episodes import from_episodes
+from trajtune.data.trajectories import Trajectories
 
 LENGTHS, ENDED = (3, 7, 1, 5), (True, False, False, True)
 
@@ -17,7 +18,7 @@ def data() -> Trajectories:
         [
             {
                 "observations": rng.normal(size=(n, 2)),
-                "actions": rng.normal(size=(n, 1)),
+                "actions": rng.uniform(-1.0, 1.0, size=(n, 1)),
                 "rewards": rng.normal(size=n),
                 "terminated": end,
             }
@@ -41,7 +42,7 @@ def test_grid_is_what_a_loop_lays_out() -> None:
     for i in range(3):
         for t in range(7):
             assert bool(valid[i, t]) == (t < picked.length[i])
-            assert int(rows[i, t]) == (picked.start[i] + t if valid[i, t] else 0)
+            assert int(rows[i, t]) == (picked.start[i] + t if valid[i, t] else len(picked.rewards))
 
 
 class TestStandardise:
@@ -118,7 +119,7 @@ def test_group_advantages_are_what_a_loop_finds(size: int, floor: float) -> None
     """For whole returns and for returns-to-go, against those of the same timestep."""
     picked = data()
     rows, valid = grid(picked)
-    to_go = torch.from_numpy(picked.returns_to_go).double()[rows]
+    to_go = table(torch.from_numpy(picked.returns_to_go).double())[rows]
     members = groups(torch.from_numpy(picked.observations[picked.start]), torch.from_numpy(picked.task), size)
     for columns in (1, 7):
         found = group_advantages(to_go[:, :columns], valid[:, :columns], members, floor)
@@ -126,10 +127,10 @@ def test_group_advantages_are_what_a_loop_finds(size: int, floor: float) -> None
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
-def naive_gae(data: Trajectories, values: np.ndarray, gamma: float, lam: float) -> np.ndarray:
+def naive_gae(data: Trajectories, values: np.ndarray, final: np.ndarray | None, gamma: float, lam: float) -> np.ndarray:
     """Sum over l of (gamma lambda)^l delta_{t+l}, trajectory by trajectory, without recursion."""
     found = np.zeros(len(data.rewards))
-    for start, length, ended in zip(data.start, data.length, data.terminated, strict=True):
+    for i, (start, length, ended) in enumerate(zip(data.start, data.length, data.terminated, strict=True)):
         for t in range(length):
             for later in range(t, length):
                 row = start + later
@@ -137,6 +138,8 @@ def naive_gae(data: Trajectories, values: np.ndarray, gamma: float, lam: float) 
                     delta = data.rewards[row] + gamma * values[row + 1] - values[row]
                 elif ended:
                     delta = data.rewards[row] - values[row]
+                elif final is not None:
+                    delta = data.rewards[row] + gamma * final[i] - values[row]
                 else:
                     delta = 0.0  # what follows a time limit is not known
                 found[start + t] += (gamma * lam) ** (later - t) * delta
@@ -144,26 +147,51 @@ def naive_gae(data: Trajectories, values: np.ndarray, gamma: float, lam: float) 
 
 
 class TestGAE:
+    @pytest.mark.parametrize("known", [True, False])
     @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (1.0, 1.0), (0.9, 0.0)])
-    def test_is_what_a_loop_sums(self, gamma: float, lam: float) -> None:
-        picked = data()
-        values = np.random.default_rng(1).normal(size=len(picked.rewards))
+    def test_is_what_a_loop_sums(self, gamma: float, lam: float, known: bool) -> None:
+        picked, rng = data(), np.random.default_rng(1)
+        values, final = rng.normal(size=len(picked.rewards)), rng.normal(size=len(picked))
         rows, valid = grid(picked)
         followed = torch.cat([valid[:, 1:], torch.zeros(len(picked), 1, dtype=torch.bool)], dim=1)
         terminals = valid & ~followed & torch.from_numpy(picked.terminated)[:, None]
-        rewards = torch.from_numpy(picked.rewards).double()
-        found = gae(rewards[rows], torch.from_numpy(values)[rows], followed, terminals, gamma, lam)
-        expected = torch.from_numpy(naive_gae(picked, values, gamma, lam))
+        rewards, seen = (table(torch.from_numpy(x).double())[rows] for x in (picked.rewards, values))
+        told = torch.full((len(picked),), known)
+        found = gae(rewards, seen, followed, terminals, torch.from_numpy(final), told, gamma, lam)
+        expected = torch.from_numpy(naive_gae(picked, values, final if known else None, gamma, lam))
         torch.testing.assert_close(found[valid], expected[rows[valid]], rtol=1e-6, atol=1e-12)
-        assert not found[~valid].any()
 
     def test_by_hand(self) -> None:
         """The second of two is terminal: delta_1 = 2 - 3, delta_0 = 1 + 0.5 * 3 - 2, A_0 = delta_0 + 0.1 delta_1."""
         followed, terminals = torch.tensor([[True, False]]), torch.tensor([[False, True]])
-        found = gae(tensor([[1.0, 2.0]]), tensor([[2.0, 3.0]]), followed, terminals, gamma=0.5, lam=0.2)
+        after = tensor([7.0]), torch.tensor([True])  # of no concern: nothing follows a terminal
+        found = gae(tensor([[1.0, 2.0]]), tensor([[2.0, 3.0]]), followed, terminals, *after, gamma=0.5, lam=0.2)
         assert found.flatten().tolist() == pytest.approx([0.5 + 0.1 * -1.0, -1.0], rel=1e-6)
+
+    def test_a_time_limit_bootstraps_from_the_state_that_followed(self) -> None:
+        """delta_1 = 2 + 0.5 * 7 - 3 = 2.5 with V = 7 of that state; A_0 = 0.5 + 0.1 * 2.5. Unknown: delta_1 = 0."""
+        followed, terminals = torch.tensor([[True, False]]), torch.tensor([[False, False]])
+        both = [
+            gae(
+                tensor([[1.0, 2.0]]),
+                tensor([[2.0, 3.0]]),
+                followed,
+                terminals,
+                tensor([7.0]),
+                torch.tensor([known]),
+                gamma=0.5,
+                lam=0.2,
+            )
+            .flatten()
+            .tolist()
+            for known in (True, False)
+        ]
+        assert both[0] == pytest.approx([0.75, 2.5], rel=1e-6)
+        assert both[1] == pytest.approx([0.5, 0.0], rel=1e-6)
 
     def test_with_lambda_one_and_an_ignorant_critic_it_is_the_return_to_go(self) -> None:
         rewards = tensor([[1.0, -2.0, 5.0]])
         followed, terminals = torch.tensor([[True, True, False]]), torch.tensor([[False, False, True]])
-        assert gae(rewards, torch.zeros_like(rewards), followed, terminals, 1.0, 1.0).tolist() == [[4.0, 3.0, 5.0]]
+        none = tensor([0.0]), torch.tensor([False])
+        found = gae(rewards, torch.zeros_like(rewards), followed, terminals, *none, 1.0, 1.0)
+        assert found.tolist() == [[4.0, 3.0, 5.0]]

@@ -2,24 +2,45 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from trajtune.cli import main
+from trajtune.artifacts import STUDY, finish
+from trajtune.data.setting import Setting
 from trajtune.errors import UserError
-from trajtune.report import draw, summarise, to_markdown
-from trajtune.study.results import Result, write_result
+from trajtune.report.cells import summarise
+from trajtune.report.figure import draw
+from trajtune.report.markdown import to_markdown
+from trajtune.study.cell import Evaluation, Run
+from trajtune.study.results import Result, read_results, write_result
+from trajtune.training.config import Recipe
 
 
 def result(algorithm: str, task: int, returns: tuple[float, ...], diverged: str | None = None, seed: int = 0) -> Result:
     """Task 1 runs from -100 to 0, task 2 from 0 to 10: normalised returns are easy to see."""
     low, high = {1: (-100.0, 0.0), 2: (0.0, 10.0)}[task]
     mean = sum(returns) / len(returns) if returns else None
+    recipe = None if algorithm == "zero-shot" else Recipe(algorithm, "full")
+    run = Run("point", task, Setting("medium", 5), seed, recipe, "agent", "data", Evaluation(episodes=2))
     return Result(
-        "point", "medium", 5, "dense", algorithm, "none" if algorithm == "zero-shot" else "full", "", seed, task,
-        f"task {task}", {}, returns, mean, None if mean is None else (mean - low) / (high - low),
-        {"random": low, "expert": high}, high, 2.0 * task, 1.0, {}, diverged,
-    )  # fmt: skip
+        run,
+        "",
+        f"task {task}",
+        "return",
+        returns=returns,
+        mean_return=mean,
+        normalised=None if mean is None else (mean - low) / (high - low),
+        references={"random": low, "expert": high},
+        finetune_seconds=2.0 * task,
+        evaluate_seconds=1.0,
+        diverged=diverged,
+    )
+
+
+def of(result: Result, **changed: Any) -> Result:
+    """The same with another run."""
+    return replace(result, run=replace(result.run, **changed))
 
 
 ZERO = [result("zero-shot", 1, (-60.0, -40.0)), result("zero-shot", 2, (4.0, 6.0))]
@@ -31,8 +52,8 @@ def test_gains_are_paired_and_averaged_over_tasks() -> None:
     [cell] = comparison.cells
     assert comparison.tasks == ("task 1", "task 2")
     assert comparison.zero_shot is not None
-    assert comparison.zero_shot.normalised == pytest.approx(0.5)
-    assert cell.normalised == pytest.approx(0.7)
+    assert comparison.zero_shot.score == pytest.approx(0.5)
+    assert cell.score == pytest.approx(0.7)
     assert cell.mean_return == pytest.approx(-7.0)
     assert cell.gain == pytest.approx(0.2)
     assert cell.interval == pytest.approx((0.2, 0.2))  # nothing varies within a task
@@ -63,7 +84,7 @@ def test_diverged_runs_are_counted_not_scored() -> None:
     [comparison] = summarise([*ZERO, result("sft", 1, (-30.0, -10.0)), result("sft", 2, (), "sft x full diverged")])
     [cell] = comparison.cells
     assert (cell.runs, cell.diverged) == (1, 1)
-    assert cell.normalised == pytest.approx(0.8)
+    assert cell.score == pytest.approx(0.8)
     text = to_markdown([comparison])
     assert "0.80 (1 diverged)" in text  # better on what is left is not better
     assert "| sft x full | 1 + 1 diverged | -20.0 | 0.800 | 0.300 | [0.300, 0.300] | diverged | 3.0 | 1.0 |" in text
@@ -78,48 +99,87 @@ def test_one_episode_says_nothing_about_its_spread() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "name"),
-    [({"run": {"agent": "other"}}, "agent"), ({"returns": (-30.0, -10.0, -20.0)}, "number of episodes")],
+    [({"agent": "other"}, "agent"), ({"evaluation": Evaluation(episodes=2, precision="fp32")}, "precision")],
 )
-def test_only_like_is_compared_with_like(changed: dict, name: str) -> None:
-    zero = replace(ZERO[0], run={"agent": "this"})
-    tuned = replace(result("sft", 1, (-30.0, -10.0)), run={"agent": "this", "std": 0.2})
+def test_only_like_is_compared_with_like(changed: dict[str, Any], name: str) -> None:
+    zero = ZERO[0]
+    tuned = of(result("sft", 1, (-30.0, -10.0)), evaluation=Evaluation(episodes=2, points=7))  # a curve is no score
     assert summarise([zero, tuned])[0].cells[0].gain == pytest.approx(0.3)
     with pytest.raises(UserError, match=f"sft x full on task 1 of point is of another {name} than its zero-shot"):
-        summarise([zero, replace(tuned, **changed)])
+        summarise([zero, of(tuned, **changed)])
+    with pytest.raises(UserError, match="is of another number of episodes"):
+        summarise([zero, replace(tuned, returns=(-30.0, -10.0, -20.0))])
+
+
+def test_a_failed_run_is_counted_and_spoils_the_verdict(tmp_path: Path) -> None:
+    failed = replace(result("sft", 2, ()), failed="a worker died", normalised=None)
+    [comparison] = summarise([*ZERO, result("sft", 1, (-30.0, -10.0)), failed])
+    [cell] = comparison.cells
+    assert (cell.runs, cell.failed, cell.diverged, cell.verdict) == (1, 1, 0, "failed")
+    text = to_markdown([comparison])
+    assert "0.80 (1 failed)" in text
+    assert "| sft x full | 1 + 1 failed |" in text
+    draw([comparison], tmp_path / "cells.png")
+
+
+def test_a_cell_of_which_nothing_is_left() -> None:
+    [comparison] = summarise([ZERO[0], replace(result("sft", 1, ()), failed="a bug")])
+    assert comparison.cells[0].score is None
+    assert "| sft | failed |" in to_markdown([comparison])
+
+
+def test_without_references_returns_are_reported(tmp_path: Path) -> None:
+    """An environment of one's own: nobody knows what is random and what is expert."""
+    own = [replace(r, references={}, normalised=None) for r in (ZERO[0], result("sft", 1, (-30.0, -10.0)))]
+    [comparison] = summarise(own)
+    assert (comparison.unit, comparison.cells[0].gain) == ("return", 30.0)
+    assert comparison.cells[0].verdict == "better"
+    text = to_markdown([comparison])
+    assert "Zero-shot: -50.0." in text
+    assert "| return | full |" in text
+    assert "| cell | runs | return | minus zero-shot |" in text
+    assert "| sft x full | 1 | -20.0 | 30.0 | [30.0, 30.0] | better |" in text
+    draw([comparison], tmp_path / "cells.png")
+
+
+def test_where_success_is_the_metric_it_is_reported() -> None:
+    zero = replace(ZERO[0], metric="success", successes=(False, False))
+    tuned = replace(result("sft", 1, (-30.0, -10.0)), metric="success", successes=(True, False))
+    [comparison] = summarise([zero, tuned])
+    assert (comparison.unit, comparison.cells[0].score, comparison.cells[0].gain) == ("success", 0.5, 0.5)
+    assert "| success | full |" in to_markdown([comparison])
 
 
 def test_an_algorithm_may_be_the_baseline() -> None:
     """qp-sft is compared with sft under the same tuning; sft with nothing; a cell without a counterpart has no gain."""
-    lone = replace(result("dpo", 1, (-30.0, -10.0)), tuning="prompt")
+    lone = of(result("dpo", 1, (-30.0, -10.0)), recipe=Recipe("dpo", "prompt"))
     runs = [*ZERO, result("sft", 1, (-50.0, -30.0)), result("qp-sft", 1, (-30.0, -20.0)), lone]
     [comparison] = summarise(runs, "sft")
     sft, qp, dpo = comparison.cells
     assert (sft.gain, dpo.gain) == (None, None)
     assert qp.gain == pytest.approx(0.15)
     assert "minus sft" in to_markdown([comparison])
-    with pytest.raises(UserError, match="unknown baseline 'stf': choose one of zero-shot, sft"):
+    with pytest.raises(UserError, match=r"unknown baseline 'stf': did you mean sft\?"):
         summarise(runs, "stf")
 
 
 def test_a_picture_of_a_study_that_has_just_begun(tmp_path: Path) -> None:
-    begun = [replace(ZERO[0], suite="ant-dir"), *ZERO, result("sft", 1, (-30.0, -10.0))]
+    begun = [of(ZERO[0], suite="ant-dir"), *ZERO, result("sft", 1, (-30.0, -10.0))]
     draw(summarise(begun), tmp_path / "cells.png")
     assert (tmp_path / "cells.png").exists()
     with pytest.raises(UserError, match="nothing to draw yet"):
         draw(summarise(ZERO), tmp_path / "none.png")
 
 
-def test_markdown_and_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "study.json").write_text('{"methods": [{"algorithms": ["sft"], "tunings": ["full"], "label": ""}]}')
+def test_from_a_folder_to_tables(tmp_path: Path) -> None:
+    finish(tmp_path, STUDY, {"study": {"methods": [{"algorithms": ["sft"], "tunings": ["full"], "label": ""}]}})
     for each in (*ZERO, result("sft", 1, (-30.0, -10.0)), result("sft", 2, (5.0, 7.0))):
-        write_result(tmp_path / f"point/medium-5-dense/{each.algorithm}/seed-0/task-{each.task}.json", each)
-    picture = tmp_path / "cells.png"
-    arguments = ["report", str(tmp_path), "--markdown", str(tmp_path / "table.md"), "--figure", str(picture)]
-    assert main(arguments) == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "better" in capsys.readouterr().out
-    text = (tmp_path / "table.md").read_text()
+        write_result(tmp_path / f"point/medium-5-dense/{each.run.algorithm}/seed-0/task-{each.run.task}.json", each)
+    comparisons = summarise(read_results(tmp_path))
+    draw(comparisons, tmp_path / "cells.png")
+    assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
+    text = to_markdown(comparisons)
     assert "Tasks: task 1, task 2. Zero-shot: 0.500 (-22.5)." in text
     assert "| sft | 0.70 ↑ |" in text
-    assert main(["report", str(tmp_path / "nothing")]) == 2
-    assert "is not a study" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is not a study"):
+        read_results(tmp_path / "nothing")

@@ -12,7 +12,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from trajtune.suites import Env, get_suite
+from trajtune.suites import get_suite
+from trajtune.suites.base import Env
 
 ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
 STEPS = 200

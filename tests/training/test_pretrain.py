@@ -1,38 +1,37 @@
 """Pretraining: its normaliser, going on after a kill, and two processes that share one run."""
 
-import os
 import signal
 import socket
 import subprocess
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from trajtune.agents import AgentConfig, PromptDT, SavedAgent, initialise, load_agent
-from trajtune.agents.saving import digest
+from tests.helpers import new_agent, python
+from trajtune.agents.base import Agent
+from trajtune.agents.prompt_dt.config import PromptDTConfig
+from trajtune.agents.prompt_dt.model import PromptDT
+from trajtune.agents.saving import SavedAgent, load_agent
 from trajtune.algorithms.losses import sft_loss
-from trajtune.data import Dataset, draw_batch, load_prompts
+from trajtune.data.sampling import draw_batch
+from trajtune.data.store import Dataset
 from trajtune.errors import UserError
+from trajtune.seeds import number, stream, torch_stream
 from trajtune.suites import get_suite
-from trajtune.training import PretrainConfig, TrainConfig, pretrain
+from trajtune.training.config import PretrainConfig, TrainConfig
+from trajtune.training.pretrain import pretrain
 
 TASKS = [0, 1, 3, 4]
 CONFIG = PretrainConfig(
-    layers=2,
-    width=16,
-    heads=2,
-    window=4,
-    prompt=2,
-    dropout=0.1,
+    options={"layers": 2, "width": 16, "heads": 2, "window": 4, "prompt": 2, "dropout": 0.1},
     training=TrainConfig(
         steps=8, batch=6, learning_rate=1e-3, warmup=3, checkpoint_every=3, log_every=2, precision="fp32", seed=1
     ),
 )
-HORIZON = get_suite("point").horizon
+HORIZON = get_suite("point").horizon(0)
 
 # What a child process runs: the arguments are the dataset, the folder, the processes, and a step to die at.
 CHILD = """
@@ -40,30 +39,23 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from trajtune.data import Dataset
-from trajtune.agents.saving import digest
-from trajtune.training import PretrainConfig, TrainConfig, pretrain
+from trajtune.data.store import Dataset
+from trajtune.training.config import PretrainConfig, TrainConfig
+from trajtune.training.pretrain import pretrain
 
-def on_step(step, metrics):
-    if step == int(sys.argv[4]):
+def progress(stage, done, total, metrics):
+    if done == int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 config = eval(sys.argv[5])
 saved = pretrain(Dataset.open(Path(sys.argv[1])), [0, 1, 3, 4], 30, config, Path(sys.argv[2]),
-                 processes=int(sys.argv[3]), on_step=on_step)
-print(digest(saved.agent))
+                 processes=int(sys.argv[3]), progress=progress)
+print(saved.digest)
 """
 
 
 def start(data: Dataset, folder: Path, processes: int = 1, die_at: int = -1, **environ: str) -> subprocess.Popen[str]:
-    arguments = [str(data.path), str(folder), str(processes), str(die_at), repr(CONFIG)]
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return python(CHILD, str(data.path), str(folder), str(processes), str(die_at), repr(CONFIG), **environ)
 
 
 @pytest.fixture(scope="module")
@@ -91,34 +83,31 @@ class TestNormaliser:
 
         data = point_data.select(TASKS, "medium").loaded()
         constant = np.concatenate([data.observations[:, :1], np.full_like(data.observations[:, :1], 7.0)], axis=1)
-        agent = PromptDT(AgentConfig(2, 2, width=8))
+        agent = new_agent(PromptDTConfig(2, 2, 30, width=8))
         _fit_normaliser(agent, replace(data, observations=constant))
         assert float(agent.observation_mean[1]) == 7.0
         assert float(agent.observation_std[1]) == 1.0
 
 
 class TestResult:
-    def test_is_an_agent_with_its_provenance_and_prompts(
+    def test_is_an_agent_with_its_run_and_briefs(
         self, point_data: Dataset, whole: SavedAgent, point_agent_folder: Path
     ) -> None:
-        assert whole.provenance["suite"] == "point"
-        assert whole.provenance["tasks"] == TASKS
-        assert whole.provenance["training"] == asdict(CONFIG.training)
-        assert [row["step"] for row in whole.provenance["log"]] == [2, 4, 6, 8]
-        assert whole.agent.config.max_timesteps == HORIZON
-        assert sorted(load_prompts(point_agent_folder)) == list(range(16))  # test tasks too
-        assert sorted(p.name for p in point_agent_folder.iterdir()) == [
-            "agent.safetensors",
-            "config.json",
-            "prompts.json",
-            "prompts.safetensors",
-        ]
+        run = whole.header["run"]
+        assert (whole.suite, run["tasks"], run["data"]) == ("point", TASKS, point_data.identity())
+        assert run["pretraining"]["training"]["steps"] == 8
+        assert [row["step"] for row in whole.header["log"]] == [2, 4, 6, 8]
+        assert whole.agent.spec.max_timesteps == HORIZON
+        assert sorted(load_agent(point_agent_folder).briefs) == list(range(16))  # test tasks too
+        files = {"agent.safetensors", "agent.json", "briefs.safetensors"}
+        assert {p.name for p in point_agent_folder.iterdir()} == files
 
     def test_learns(self, point_agent: SavedAgent) -> None:
         """Medium data are half noise, which no agent predicts; what can be predicted is learned in 200 steps."""
-        losses = [row["loss"] for row in point_agent.provenance["log"]]
+        losses = [row["loss"] for row in point_agent.header["log"]]
         assert np.mean(losses[-5:]) < 0.97 * np.mean(losses[:2])
-        fresh = initialise(point_agent.agent.config, 0)
+        fresh = PromptDT(point_agent.agent.spec)
+        fresh.initialise(torch_stream(0, "agent"))
         for name in ("state_head.weight", "return_head.weight"):  # the loss reaches the action head alone
             assert torch.equal(fresh.get_parameter(name), point_agent.agent.get_parameter(name))
 
@@ -126,14 +115,17 @@ class TestResult:
         pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path)
         stamp = (tmp_path / "agent.safetensors").stat().st_mtime_ns
 
-        def never(step: int, metrics: dict[str, float]) -> None:
+        def never(*progress: object) -> None:
             raise AssertionError("trains again")
 
-        again = pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path, on_step=never)
+        again = pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path, progress=never)
         assert again.digest == whole.digest
         assert (tmp_path / "agent.safetensors").stat().st_mtime_ns == stamp
-        with pytest.raises(UserError, match="already holds an agent with another agent, tasks: choose another folder"):
-            pretrain(point_data, TASKS[:2], HORIZON, replace(CONFIG, layers=1), tmp_path)
+        smaller = replace(CONFIG, options={**CONFIG.options, "layers": 1})
+        with pytest.raises(
+            UserError, match=r"already holds an agent with another pretraining\.options\.layers, tasks: choose another"
+        ):
+            pretrain(point_data, TASKS[:2], HORIZON, smaller, str(tmp_path))
 
 
 def test_killed_and_resumed_equals_uninterrupted(point_data: Dataset, whole: SavedAgent, tmp_path: Path) -> None:
@@ -141,21 +133,23 @@ def test_killed_and_resumed_equals_uninterrupted(point_data: Dataset, whole: Sav
     child = start(point_data, tmp_path, die_at=5)
     _, errors = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL, errors
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "unfinished.json"}
     steps: list[int] = []
-    resumed = pretrain(point_data, TASKS, HORIZON, CONFIG, tmp_path, on_step=lambda step, metrics: steps.append(step))
+    resumed = pretrain(
+        point_data, TASKS, HORIZON, CONFIG, tmp_path, progress=lambda stage, done, *rest: steps.append(done)
+    )
     assert steps == [4, 5, 6, 7, 8]
     assert resumed.digest == whole.digest
-    assert resumed.provenance["log"] == whole.provenance["log"]
-    no_dropout = replace(CONFIG, dropout=0.0)
-    assert digest(pretrain(point_data, TASKS, HORIZON, no_dropout, tmp_path / "b").agent) != whole.digest
+    assert resumed.header["log"] == whole.header["log"]
+    no_dropout = replace(CONFIG, options={**CONFIG.options, "dropout": 0.0})
+    assert pretrain(point_data, TASKS, HORIZON, no_dropout, tmp_path / "b").digest != whole.digest
 
 
-def emulated(data: Dataset, processes: int) -> PromptDT:
+def emulated(data: Dataset, processes: int) -> Agent:
     """What ``processes`` processes should arrive at, written out: each one's gradient, their mean, one step."""
     t, trajectories = CONFIG.training, data.select(TASKS, "medium")
-    size = AgentConfig(2, 2, CONFIG.layers, CONFIG.width, CONFIG.heads, CONFIG.window, CONFIG.prompt, HORIZON, 0.1)
-    agent = initialise(size, t.seed)
+    agent = PromptDT(PromptDTConfig(2, 2, HORIZON, 2, 16, 2, 4, 2, 0.1))
+    agent.initialise(torch_stream(t.seed, "agent"))
     loaded = trajectories.loaded()
     agent.observation_mean.copy_(torch.as_tensor(loaded.observations.astype(np.float64).mean(0)))
     agent.observation_std.copy_(torch.as_tensor(loaded.observations.astype(np.float64).std(0)))
@@ -166,9 +160,9 @@ def emulated(data: Dataset, processes: int) -> PromptDT:
     for step in range(t.steps):
         total = [torch.zeros_like(p) for p in used]
         for rank in range(processes):
-            rng = np.random.default_rng([t.seed, step, rank])
-            batch = draw_batch(trajectories, rng, t.batch // processes, CONFIG.window, CONFIG.prompt)
-            torch.manual_seed(hash((t.seed, step, rank)) % 2**63)
+            rng = stream(t.seed, "batch", step, rank)
+            batch = draw_batch(trajectories, rng, t.batch // processes, 4, 2, HORIZON)
+            torch.manual_seed(number(t.seed, "dropout", step, rank))
             loss = sft_loss(agent(batch), batch.window.actions, batch.window.mask)
             for sum_, gradient in zip(total, torch.autograd.grad(loss, used), strict=True):
                 sum_ += gradient / processes
@@ -180,7 +174,7 @@ def emulated(data: Dataset, processes: int) -> PromptDT:
     return agent.eval()
 
 
-def largest_difference(a: PromptDT, b: PromptDT) -> float:
+def largest_difference(a: Agent, b: Agent) -> float:
     return max(float((x - y).detach().abs().max()) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
@@ -203,7 +197,7 @@ def test_two_processes_average_their_gradients(point_data: Dataset, whole: Saved
     assert [child.returncode for child in children] == [0, 0], answers
     saved = load_agent(tmp_path)
     assert [out.split()[-1] for out, _ in answers] == [saved.digest, saved.digest]
-    assert saved.provenance["processes"] == 2
+    assert saved.header["run"]["processes"] == 2
     assert largest_difference(emulated(point_data, 2), saved.agent) < 2e-5
     assert largest_difference(whole.agent, saved.agent) > 1e-3  # one process draws other batches
 

@@ -5,17 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from trajtune.agents import SavedAgent
-from trajtune.data import draw_batch
+from tests.helpers import few_batch, tuned
+from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
 from trajtune.errors import UserError
-from trajtune.training import FewShot, TrainConfig, finetune
-from trajtune.tunings import make_policy
-from trajtune.tunings.saving import load_delta
-from trajtune.types import Batch
+from trajtune.training.config import TrainConfig
+from trajtune.training.deltas import load_delta
+from trajtune.tunings.making import make_policy, tuning_sizes
 
 CONFIG = TrainConfig(steps=6, batch=8, warmup=0, log_every=1, precision="fp32", learning_rate=1e-2)
 BLOCKS, WIDTH = 2, 32  # of the point agent
@@ -36,35 +35,30 @@ NUMBERS = {
 }
 
 
-def some_batch(base: SavedAgent, few: FewShot) -> Batch:
-    size = base.agent.config
-    return draw_batch(few.trajectories, np.random.default_rng(1), 16, size.window, size.prompt)
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_of_peft(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path, name: str) -> None:
-    batch, options = some_batch(point_agent, point_few), METHODS[name]
-    start = make_policy("adapter", point_agent.agent, point_few.prompts.prompts[:1], options)
+    batch, options = few_batch(point_agent, point_few), METHODS[name]
+    start = make_policy("adapter", point_agent.agent, point_few.brief.prompts[:1], options, std=0.2)
     with torch.no_grad():
         torch.testing.assert_close(start(batch), point_agent.agent(batch), rtol=0, atol=1e-6)
-    done = finetune(point_agent, point_few, "qp-sft", "adapter", CONFIG, tuning_options=options, folder=tmp_path)
+    done = tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, tuning_options=options, folder=tmp_path)
     delta = done.policy.delta()
     assert NUMBERS.get(name) in (None, sum(t.numel() for t in delta.values()))
     assert all(not torch.equal(p, start.trainable()[n]) for n, p in done.policy.trainable().items())
     with torch.no_grad():
-        tuned = done.policy(batch)
-        assert (tuned - point_agent.agent(batch)).abs().max() > 1e-3
+        now = done.policy(batch)
+        assert (now - point_agent.agent(batch)).abs().max() > 1e-3
         assert torch.equal(done.policy.reference(batch).mean, point_agent.agent(batch))
-        assert torch.equal(load_delta(tmp_path, point_agent).policy(batch), tuned)
-        torch.testing.assert_close(done.plain().agent(batch), tuned, rtol=0, atol=1e-5)
+        assert torch.equal(load_delta(tmp_path, point_agent).policy(batch), now)
+        torch.testing.assert_close(done.policy.merged()(batch), now, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_plain_peft_loads_them(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path, name: str) -> None:
     from peft import PeftModel
 
-    options, batch = METHODS[name], some_batch(point_agent, point_few)
-    done = finetune(point_agent, point_few, "sft", "adapter", CONFIG, tuning_options=options, folder=tmp_path)
+    options, batch = METHODS[name], few_batch(point_agent, point_few)
+    done = tuned(point_agent, point_few, "sft", "adapter", CONFIG, tuning_options=options, folder=tmp_path)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["peft_type"] == options.get("method", "LORA")
     loaded = PeftModel.from_pretrained(copy.deepcopy(point_agent.agent), str(tmp_path)).eval()
     with torch.no_grad():
@@ -84,4 +78,8 @@ def test_options_that_do_not_fit(
     point_agent: SavedAgent, point_few: FewShot, options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        make_policy("adapter", point_agent.agent, point_few.prompts.prompts[:1], options)
+        make_policy("adapter", point_agent.agent, point_few.brief.prompts[:1], options, std=0.2)
+
+
+def test_size_is_what_moves(point_agent: SavedAgent) -> None:
+    assert tuning_sizes(point_agent.agent)["adapter"] == LORA_8

@@ -3,48 +3,43 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trajtune.agents import AgentConfig, SavedAgent, initialise
-from trajtune.algorithms import make_algorithm
-from trajtune.data import draw_batch
+from tests.helpers import few_batch, new_agent, tuned
+from trajtune.agents.prompt_dt.config import PromptDTConfig
+from trajtune.agents.saving import SavedAgent
+from trajtune.algorithms.base import make_algorithm
+from trajtune.data.fewshot import FewShot
 from trajtune.errors import UserError
-from trajtune.training import FewShot, TrainConfig, finetune
-from trajtune.tunings import make_policy
+from trajtune.training.config import TrainConfig
 from trajtune.tunings.decorator import DecoratorPolicy, into_box
-from trajtune.tunings.sizes import as_text, tuning_sizes
+from trajtune.tunings.making import make_policy, size_text, tuning_sizes
 from trajtune.types import Batch
 
 CONFIG = TrainConfig(steps=5, batch=8, warmup=0, log_every=1, precision="fp32", learning_rate=1e-2)
 
 
 def made(base: SavedAgent, few: FewShot, seed: int = 0, **options: int) -> DecoratorPolicy:
-    policy = make_policy("decorator", base.agent, few.prompts.prompts[:1], options, seed=seed)
+    policy = make_policy("decorator", base.agent, few.brief.prompts[:1], options, std=0.2, seed=seed)
     assert isinstance(policy, DecoratorPolicy)
     return policy
 
 
-def some_batch(base: SavedAgent, few: FewShot, seed: int = 1) -> Batch:
-    size = base.agent.config
-    return draw_batch(few.trajectories, np.random.default_rng(seed), 16, size.window, size.prompt)
-
-
 def test_sizes_of_the_paper() -> None:
     """FACTS section 1: 140,808 numbers, 0.54 MB."""
-    config = AgentConfig(27, 8)
-    policy = make_policy("decorator", initialise(config, 0), None)  # type: ignore[arg-type]
-    assert sum(p.numel() for p in policy.trainable().values()) == 140_808 == tuning_sizes(config)["decorator"]
+    agent = new_agent(PromptDTConfig(27, 8, 200))
+    policy = make_policy("decorator", agent, None, std=0.2)
+    assert sum(p.numel() for p in policy.trainable().values()) == 140_808 == tuning_sizes(agent)["decorator"]
     assert sum(t.numel() for t in policy.delta().values()) == 140_808
-    assert as_text(140_808) == "0.54 MB"
+    assert size_text(140_808) == "0.54 MB"
 
 
 def test_formula_by_hand(point_agent: SavedAgent, point_few: FewShot) -> None:
     """clip(base(history) + W4 relu(W3 relu(W2 relu(W1 s + b1) + b2) + b3) + b4) with s normalised."""
-    policy, batch = made(point_agent, point_few, hidden=7), some_batch(point_agent, point_few)
+    policy, batch = made(point_agent, point_few, hidden=7), few_batch(point_agent, point_few)
     g = torch.Generator().manual_seed(0)
     with torch.no_grad():
         policy.residual.out.weight.normal_(0.0, 5.0, generator=g)
@@ -60,7 +55,7 @@ def test_formula_by_hand(point_agent: SavedAgent, point_few: FewShot) -> None:
 
 
 def test_starts_at_zero_with_hidden_layers_of_its_seed(point_agent: SavedAgent, point_few: FewShot) -> None:
-    policy, batch = made(point_agent, point_few), some_batch(point_agent, point_few)
+    policy, batch = made(point_agent, point_few), few_batch(point_agent, point_few)
     with torch.no_grad():
         assert torch.equal(policy(batch), point_agent.agent(batch))
     state = torch.random.get_rng_state()
@@ -124,36 +119,35 @@ class TestBase:
         policy.base.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
         return seen
 
-    def test_is_computed_once_a_batch(self, point_agent: SavedAgent, point_few: FewShot) -> None:
-        policy, batch = made(point_agent, point_few), some_batch(point_agent, point_few)
+    def test_is_computed_once_a_step(self, point_agent: SavedAgent, point_few: FewShot) -> None:
+        policy, batch = made(point_agent, point_few), few_batch(point_agent, point_few)
         seen = self.calls(policy)
-        policy(batch)
-        policy.reference(batch)
-        policy.mean_with(policy.snapshot(), batch)
-        assert len(seen) == 1
-        policy(some_batch(point_agent, point_few, seed=2))
-        policy(batch)  # only the newest is kept
-        policy(replace(batch))  # the same numbers, but another batch
-        assert len(seen) == 4
-        with torch.autocast("cpu", torch.bfloat16):
-            half = policy.reference(batch).mean
-        assert len(seen) == 5 and not torch.equal(half, policy.reference(batch).mean)
+        with torch.no_grad():
+            expected = policy(batch), policy.reference(batch).mean
+            assert len(seen) == 2  # nothing is kept by itself
+            prepared = policy.prepare(batch)
+            assert len(seen) == 3
+            assert torch.equal(policy(prepared), expected[0])
+            assert torch.equal(policy.reference(prepared).mean, expected[1])
+            policy.mean_with(policy.trainable(), prepared)
+        assert len(seen) == 3
 
     def test_once_a_step_of_q_guidance(self, point_agent: SavedAgent, point_few: FewShot) -> None:
-        policy, batch = made(point_agent, point_few), some_batch(point_agent, point_few)
+        policy, batch = made(point_agent, point_few), few_batch(point_agent, point_few)
         algorithm = make_algorithm("qp-sft")
         algorithm.setup(policy, point_few.trajectories, 0)
         seen = self.calls(policy)
+        batch = policy.prepare(batch)
         mean = policy(batch)
-        algorithm.update_critic(policy, batch, mean.detach())
+        algorithm.owned_loss(policy, batch, mean.detach())
         algorithm.loss(policy, batch, mean)[0].backward()
         assert len(seen) == 1
 
     def test_neither_learns_nor_drops_out(self, point_agent: SavedAgent, point_few: FewShot) -> None:
-        policy, batch = made(point_agent, point_few), some_batch(point_agent, point_few)
+        policy, batch = made(point_agent, point_few), few_batch(point_agent, point_few)
         policy.train()
         assert policy.residual.training and not policy.base.training
-        assert point_agent.agent.config.dropout > 0
+        assert point_agent.agent.spec.dropout > 0
         with torch.no_grad():
             assert torch.equal(policy(batch), point_agent.agent(batch))
         policy.residual.out.bias.data.fill_(0.1)
@@ -161,25 +155,26 @@ class TestBase:
         assert all(p.grad is None for p in policy.base.parameters())
 
 
-def test_plain_carries_the_residual(point_agent: SavedAgent, point_few: FewShot) -> None:
-    policy = finetune(point_agent, point_few, "sft", "decorator", CONFIG).policy
-    plain, batch = policy.plain(), some_batch(point_agent, point_few)
-    assert plain.residual is not None and plain.prompt is None
+def test_acts_with_the_residual(point_agent: SavedAgent, point_few: FewShot) -> None:
+    """Who acts does what the policy says of the first step; it cannot be merged into the agent."""
+    policy = tuned(point_agent, point_few, "sft", "decorator", CONFIG).policy
+    first = few_batch(point_agent, point_few)
+    states, asked = first.window.observations[:, :1], first.window.returns_to_go[:, :1]
+    window = replace(first.window, observations=states.expand(-1, first.window.mask.shape[1], -1))
+    window = replace(window, returns_to_go=asked.expand_as(window.mask), timesteps=torch.zeros_like(window.timesteps))
     with torch.no_grad():
-        states = plain.agent.normalise(batch.window.observations)
-        found = (plain.agent(batch) + plain.residual(states)).clamp(-1.0, 1.0)
-        assert torch.equal(found, policy(batch))
-        policy.trainable()["residual.out.bias"].add_(1.0)
-        assert torch.equal(plain.residual(states), plain.residual(states))
-        assert not torch.equal(policy(batch), found)
-        torch.testing.assert_close((plain.agent(batch) + plain.residual(states)).clamp(-1, 1), found, rtol=0, atol=0)
-    assert not any(p.requires_grad for p in plain.residual.parameters())
+        expected = policy(replace(first, window=window))[:, 0]
+        found = policy.actor(first.prompt).act(0, asked[:, 0], states[:, 0], None)
+        base = point_agent.agent.actor(first.prompt).act(0, asked[:, 0], states[:, 0], None)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert (found - base).abs().max() > 1e-3
+    assert policy.merged() is None
 
 
 def test_bf16_roughly_agrees(point_agent: SavedAgent, point_few: FewShot) -> None:
-    batch = some_batch(point_agent, point_few)
+    batch = few_batch(point_agent, point_few)
     policies = [
-        finetune(point_agent, point_few, "sft", "decorator", replace(CONFIG, precision=p, learning_rate=1e-3)).policy
+        tuned(point_agent, point_few, "sft", "decorator", replace(CONFIG, precision=p, learning_rate=1e-3)).policy
         for p in ("fp32", "bf16")
     ]
     assert {p.dtype for p in policies[1].parameters()} == {torch.float32}

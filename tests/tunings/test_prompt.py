@@ -5,58 +5,50 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trajtune.agents import AgentConfig, SavedAgent, initialise
-from trajtune.training import FewShot, TrainConfig, finetune
-from trajtune.tunings import make_policy
+from tests.helpers import new_agent, random_agent, random_prompt, random_window, tuned
+from trajtune.agents.prompt_dt.config import PromptDTConfig
+from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
+from trajtune.errors import UserError
+from trajtune.training.config import TrainConfig
+from trajtune.tunings.making import make_policy, size_text, tuning_sizes
 from trajtune.tunings.prompt import PromptPolicy
-from trajtune.tunings.sizes import as_text, tuning_sizes
-from trajtune.types import Batch, Prompt, Window
+from trajtune.types import Batch
 
 CONFIG = TrainConfig(steps=5, batch=8, warmup=0, log_every=1, precision="fp32")
-
-
-def some_prompt(steps: int, states: int, actions: int, batch: int = 1, seed: int = 0) -> Prompt:
-    g = torch.Generator().manual_seed(seed)
-    times = (torch.arange(steps) + 3).expand(batch, steps)
-    values = [torch.randn(batch, steps, *n, generator=g) for n in ((), (states,), (actions,))]
-    return Prompt(*values, times)
-
-
-def some_window(steps: int, states: int, actions: int, batch: int, seed: int = 1) -> Window:
-    g = torch.Generator().manual_seed(seed)
-    returns, observations, done = (torch.randn(batch, steps, *n, generator=g) for n in ((), (states,), (actions,)))
-    yes = torch.ones(batch, steps, dtype=torch.bool)
-    times = torch.arange(steps).expand(batch, steps)
-    return Window(returns, observations, done, returns, times, ~yes, yes, times)
 
 
 @pytest.fixture
 def policy() -> PromptPolicy:
     """Its agent has units far from 1: a careless round trip through them would show."""
-    agent = initialise(AgentConfig(3, 2, layers=2, width=16, window=4, prompt=2), 0)
-    with torch.no_grad():
-        for parameter in agent.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)), alpha=0.2)
+    agent = random_agent(PromptDTConfig(3, 2, 200, layers=2, width=16, window=4, prompt=2), scale=0.2)
     agent.observation_mean.copy_(torch.tensor([1000.0, -0.5, 0.0]))
     agent.observation_std.copy_(torch.tensor([0.1, 2.0, 7.0]))
     agent.return_scale.fill_(300.0)
-    made = make_policy("prompt", agent, some_prompt(2, 3, 2))
+    made = make_policy("prompt", agent, random_prompt(2, 3, 2), std=0.2)
     assert isinstance(made, PromptPolicy)
     return made
 
 
 def test_sizes_of_the_paper() -> None:
     """FACTS section 1: 195 numbers as the paper counts, of which 180 = 5 x 36 can learn."""
-    config = AgentConfig(27, 8)
-    made = make_policy("prompt", initialise(config, 0), some_prompt(5, 27, 8))
+    agent = new_agent(PromptDTConfig(27, 8, 200))
+    made = make_policy("prompt", agent, random_prompt(5, 27, 8), std=0.2)
     assert sum(t.numel() for t in made.delta().values()) == sum(p.numel() for p in made.trainable().values()) == 5 * 36
-    assert tuning_sizes(config)["prompt"] == 180 + 3 * 5  # and reward, timestep and mask a step
-    assert as_text(195) == "0.76 KB"
+    assert tuning_sizes(agent)["prompt"] == 180
+    assert size_text(180 + 3 * 5) == "0.76 KB"  # and reward, timestep and mask a step
+
+
+def test_an_agent_without_a_prompt_has_nothing_to_tune() -> None:
+    agent = new_agent(PromptDTConfig(3, 2, 9, layers=1, width=8, prompt=0))
+    with pytest.raises(UserError, match="tuning prompt needs a prompt, which this prompt-dt agent has not"):
+        make_policy("prompt", agent, None, std=0.2)
+    assert tuning_sizes(agent).keys() == {"adapter", "decorator", "full"}
 
 
 def test_starts_as_the_agent_under_the_sampled_prompt_to_the_bit(policy: PromptPolicy) -> None:
-    window, drawn = some_window(4, 3, 2, 6), some_prompt(2, 3, 2, batch=6, seed=9)
-    first = some_prompt(2, 3, 2)[torch.zeros(6, dtype=torch.int64)]
+    window, drawn = random_window(4, 3, 2, 6), random_prompt(2, 3, 2, rows=6, seed=9)
+    first = random_prompt(2, 3, 2)[torch.zeros(6, dtype=torch.int64)]
     with torch.no_grad():
         expected = policy.agent(Batch(first, window))
         assert torch.equal(policy(Batch(drawn, window)), expected)  # whatever prompt the batch brings
@@ -65,7 +57,7 @@ def test_starts_as_the_agent_under_the_sampled_prompt_to_the_bit(policy: PromptP
 
 
 def test_offsets_are_in_the_units_of_the_agent(policy: PromptPolicy) -> None:
-    start, now = some_prompt(2, 3, 2), policy.prompt()
+    start, now = random_prompt(2, 3, 2), policy.prompt()
     assert torch.equal(now.observations, start.observations)
     with torch.no_grad():
         for parameter in policy.trainable().values():
@@ -78,9 +70,9 @@ def test_offsets_are_in_the_units_of_the_agent(policy: PromptPolicy) -> None:
 
 
 def test_gradients_are_those_of_the_raw_numbers_times_their_units(policy: PromptPolicy) -> None:
-    window = some_window(4, 3, 2, 6)
-    policy(Batch(some_prompt(2, 3, 2, batch=6), window)).square().sum().backward()
-    raw = some_prompt(2, 3, 2, batch=1)
+    window = random_window(4, 3, 2, 6)
+    policy(Batch(random_prompt(2, 3, 2, rows=6), window)).square().sum().backward()
+    raw = random_prompt(2, 3, 2, rows=1)
     names = ("returns_to_go", "observations", "actions")
     leaves = {name: getattr(raw, name).clone().requires_grad_() for name in names}
     six = replace(raw, **{name: t.repeat(6, *[1] * (t.dim() - 1)) for name, t in leaves.items()})
@@ -93,29 +85,25 @@ def test_gradients_are_those_of_the_raw_numbers_times_their_units(policy: Prompt
         torch.testing.assert_close(parameter.grad, (gradient * units[name])[0], rtol=1e-3, atol=1e-6)
 
 
-def test_plain_carries_the_tuned_prompt(point_agent: SavedAgent, point_few: FewShot) -> None:
-    policy = finetune(point_agent, point_few, "sft", "prompt", CONFIG).policy
-    assert isinstance(policy, PromptPolicy)
-    plain = policy.plain()
-    size = point_agent.agent.config
-    batch = Batch(
-        some_prompt(size.prompt, 2, 2, batch=5), some_window(size.window, size.observation_dim, size.action_dim, 5)
-    )
-    assert plain.prompt is not None and plain.residual is None and len(plain.prompt) == 1
-    own = Batch(plain.prompt[torch.zeros(5, dtype=torch.int64)], batch.window)
+def test_acts_under_the_tuned_prompt(point_agent: SavedAgent, point_few: FewShot) -> None:
+    policy = tuned(point_agent, point_few, "sft", "prompt", CONFIG).policy
+    assert isinstance(policy, PromptPolicy) and policy.merged() is None
+    spec = point_agent.agent.spec
+    handed_in = random_prompt(spec.prompt, 2, 2, rows=5)
+    own = policy.prompt()[torch.zeros(5, dtype=torch.int64)]
+    states, asked = torch.rand(5, 2, generator=torch.Generator().manual_seed(3)), torch.linspace(-9.0, -1.0, 5)
     with torch.no_grad():
-        torch.testing.assert_close(plain.agent(own), policy(batch), rtol=0, atol=0)
-    before = plain.prompt.observations.clone()
-    with torch.no_grad():
-        policy.observations.add_(1.0)
-    assert torch.equal(plain.prompt.observations, before)  # a copy
+        found = policy.actor(handed_in).act(0, asked, states, None)
+        torch.testing.assert_close(found, point_agent.agent.actor(own).act(0, asked, states, None), rtol=0, atol=0)
+        other = point_agent.agent.actor(handed_in).act(0, asked, states, None)
+    assert not torch.allclose(found, other)
 
 
 def test_a_delta_that_lacks_a_number_does_not_fit(policy: PromptPolicy) -> None:
     delta = policy.delta()
     with pytest.raises(KeyError, match="actions is missing"):
         policy.load_delta({name: delta[name] for name in ("returns_to_go", "observations")})
-    with pytest.raises(KeyError, match="extra is not a parameter"):
+    with pytest.raises(KeyError, match="extra has no place here"):
         policy.load_delta({**delta, "extra": torch.zeros(2)})
     with pytest.raises(ValueError, match=r"actions is \(1, 2\), expected \(2, 2\)"):
         policy.load_delta({**delta, "actions": delta["actions"][:1]})

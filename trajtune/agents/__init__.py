@@ -1,16 +1,33 @@
-"""The pretrained transformer: its trunk, its tokens and heads, the critics, and how it is saved."""
+"""The pretrained transformer. An agent is one module or folder here and one line in the table."""
 
-from trajtune.agents.critics import Critic, initialise_critic
-from trajtune.agents.prompt_dt import AgentConfig, PromptDT, initialise
-from trajtune.agents.saving import SavedAgent, load_agent, save_agent
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
-__all__ = [
-    "AgentConfig",
-    "Critic",
-    "PromptDT",
-    "SavedAgent",
-    "initialise",
-    "initialise_critic",
-    "load_agent",
-    "save_agent",
-]
+from trajtune.agents.prompt_dt.config import PromptDTConfig
+from trajtune.registry import Registry
+
+
+@dataclass(frozen=True)
+class AgentEntry:
+    """A kind of agent: what it is in a word, its torch-free config, and where its class is (``module:Class``)."""
+
+    summary: str
+    config: type[Any]
+    build: str
+
+
+AGENTS = Registry(
+    "agent",
+    "trajtune.agents",
+    AgentEntry,
+    {
+        "prompt-dt": AgentEntry(
+            "Prompt Decision Transformer", PromptDTConfig, "trajtune.agents.prompt_dt.model:PromptDT"
+        ),
+    },
+)
+
+
+def agent_options(name: str) -> dict[str, Any]:
+    """Return the sizes of an agent that may be chosen, and their defaults; the others follow from the data."""
+    return {f.name: f.default for f in fields(AGENTS[name].config) if f.default is not MISSING}

@@ -1,84 +1,105 @@
-"""Agents on disk: ``config.json``, ``agent.safetensors`` and the prompts of the tasks that were in the data."""
+"""Agents on disk: ``agent.json``, ``agent.safetensors`` and the briefs of the tasks that were in the data."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from trajtune.agents.prompt_dt import PromptDT, config_from
+from trajtune.agents import AGENTS
+from trajtune.agents.base import Agent
+from trajtune.artifacts import AGENT, finish, read_header
+from trajtune.compute.tensors import load_into, tensors_digest
+from trajtune.configs import structured
+from trajtune.data.fewshot import BRIEFS, Brief, read_briefs, write_briefs
 from trajtune.errors import UserError
-from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.files import read_arrays, write_arrays
+from trajtune.registry import resolve
+from trajtune.seeds import torch_stream
 
-FORMAT, VERSION = "trajtune-agent", 1
-CONFIG, WEIGHTS = "config.json", "agent.safetensors"
+WEIGHTS = "agent.safetensors"
 
 
 @dataclass(frozen=True)
 class SavedAgent:
     """An agent and where it comes from. ``digest`` identifies it: a delta names the base it belongs to."""
 
-    agent: PromptDT
-    provenance: dict[str, Any]
+    agent: Agent
     digest: str
+    suite: str | None = None
+    """What it was pretrained on; None accepts any."""
+    briefs: Mapping[int, Brief] = field(default_factory=dict)
+    """Of the tasks in its pretraining data's dataset: what zero-shot acting needs."""
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, agent: Agent, suite: str | None = None) -> "SavedAgent":
+        """Take an agent made in memory."""
+        return cls(agent.eval(), identity(agent), suite)
 
 
-def digest(agent: PromptDT) -> str:
-    """SHA-256 over the config and all parameters and buffers.
+def identity(agent: Agent) -> str:
+    """SHA-256 over the kind, the sizes and all parameters and buffers.
 
-    The config because heads, window and prompt length change what an agent does without changing a weight.
+    The sizes because heads, window and prompt length change what an agent does without changing a weight.
     """
-    return tensors_digest(agent.state_dict(), json.dumps(asdict(agent.config), sort_keys=True))
+    about = json.dumps([agent.kind, asdict(agent.spec)], sort_keys=True)  # type: ignore[call-overload]
+    return tensors_digest(agent.state_dict(), about)
 
 
-def tensors_digest(tensors: Mapping[str, Tensor], prefix: str = "") -> str:
-    """SHA-256 over a prefix and the names, types, shapes and bytes of tensors: what finds a flipped bit in a file."""
-    total = hashlib.sha256(prefix.encode())
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
+def make_agent(kind: str, sizes: Mapping[str, Any]) -> Agent:
+    """Build an agent of a kind with uninitialised weights; unknown or missing sizes are a ``UserError``."""
+    entry = AGENTS[kind]
+    agent: Agent = resolve(entry.build)(structured(entry.config, dict(sizes), f"agent {kind}"))
+    if agent.kind != kind:  # it would be saved under a name by which nobody finds it
+        raise UserError(f"agent {kind} calls itself {agent.kind}: its kind must be the name it is registered under")
+    return agent
 
 
-def save_agent(folder: Path, agent: PromptDT, provenance: dict[str, Any]) -> None:
-    """Write the weights, then the config that makes the folder an agent."""
+def initialise(kind: str, sizes: Mapping[str, Any], seed: int) -> Agent:
+    """Build an agent with weights drawn by ``seed``."""
+    agent = make_agent(kind, sizes)
+    agent.initialise(torch_stream(seed, "agent"))
+    return agent
+
+
+def save_agent(
+    folder: Path,
+    agent: Agent,
+    suite: str | None,
+    briefs: Mapping[int, Brief],
+    about: Mapping[str, Any],
+) -> None:
+    """Write weights and briefs, then the header that makes the folder an agent. ``about`` holds ``run`` and more."""
     write_arrays(folder / WEIGHTS, {name: tensor.detach().cpu().numpy() for name, tensor in agent.state_dict().items()})
-    config = {"format": FORMAT, "version": VERSION, "config": asdict(agent.config)}
-    write_json(folder / CONFIG, {**config, "digest": digest(agent), "provenance": provenance})
+    header = {
+        "agent": agent.kind,
+        "spec": asdict(agent.spec),  # type: ignore[call-overload]
+        "suite": suite,
+        "identity": identity(agent),
+        "briefs": write_briefs(folder, briefs),
+        **about,
+    }
+    finish(folder, AGENT, header, [WEIGHTS, BRIEFS])
 
 
 def load_agent(folder: Path | str) -> SavedAgent:
     """Load an agent; a folder that is not one, or is damaged, is a ``UserError`` that names the file."""
     path = Path(folder)
-    meta = read_json(path / CONFIG, "agent")
-    if meta.get("format") != FORMAT:
-        raise UserError(f"{path / CONFIG} does not describe a trajtune agent")
-    if meta.get("version") != VERSION:
-        raise UserError(f"{path} has agent version {meta.get('version')}; this trajtune reads {VERSION}")
-    if not isinstance(meta.get("config"), dict):
-        raise UserError(f"{path / CONFIG} is not complete: it has no config")
-    agent = PromptDT(config_from(meta["config"]))
-    load_tensors(agent, read_arrays(path / WEIGHTS, "agent"), path / WEIGHTS)
-    found = digest(agent)
-    if found != meta.get("digest"):
-        raise UserError(f"{path / WEIGHTS} is damaged: it and the sizes in {CONFIG} do not match the digest there")
-    return SavedAgent(agent.eval(), meta.get("provenance", {}), found)
-
-
-def load_tensors(module: torch.nn.Module, arrays: dict[str, np.ndarray[Any, Any]], path: Path) -> None:
-    """Copy arrays into a module's parameters and buffers; names and shapes must match exactly."""
-    state: dict[str, Tensor] = module.state_dict()
-    if state.keys() != arrays.keys():
-        odd = sorted(state.keys() ^ arrays.keys())
-        raise UserError(f"{path} does not fit: tensors that are missing or too many: {', '.join(odd[:3])}")
-    for name, tensor in state.items():
-        if tuple(tensor.shape) != arrays[name].shape:
-            raise UserError(f"{path} does not fit: {name} is {arrays[name].shape}, expected {tuple(tensor.shape)}")
-        if not np.isfinite(arrays[name]).all():
-            raise UserError(f"{path} is damaged: {name} has non-finite numbers")
-        tensor.copy_(torch.from_numpy(arrays[name]))
+    header = read_header(path, AGENT)
+    try:
+        agent = make_agent(header["agent"], header["spec"])
+        arrays = read_arrays(path / WEIGHTS, "agent")
+        # Weights may be stored as float16, which is smaller; an agent computes from float32.
+        values = {name: torch.from_numpy(np.asarray(a, np.float32)) for name, a in arrays.items()}
+        load_into(agent.state_dict(), values, complete=True)
+        briefs = read_briefs(path, header["briefs"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} does not hold the agent that its header describes ({error})") from None
+    found = identity(agent)
+    if found != header["identity"]:
+        raise UserError(f"{path / WEIGHTS} is damaged: it is not the agent that {AGENT.header} names")
+    return SavedAgent(agent.eval(), found, header.get("suite"), briefs, header)

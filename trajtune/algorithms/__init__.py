@@ -1,60 +1,75 @@
-"""Which loss moves the parameters. An algorithm is one module here and one line in the registry."""
+"""Which loss moves the parameters. An algorithm is one module here, its config in ``configs.py``, a line in the table.
+
+What wraps another algorithm has its own options under their plain names and the other's under ``base.``: so no two
+that are put together ever share an option (or a metric, or a network) by accident.
+"""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from trajtune.algorithms.base import Algorithm, Shape
-from trajtune.algorithms.cql import CQL, CQLConfig
-from trajtune.algorithms.dpo import DPO, DPOConfig
-from trajtune.algorithms.grpo import GRPO, GRPOConfig
-from trajtune.algorithms.ppo import PPO, PPOConfig
-from trajtune.algorithms.qp import QGuided, QPConfig
-from trajtune.algorithms.sft import SFT, SFTConfig
+from trajtune.algorithms.configs import CQLConfig, DPOConfig, GRPOConfig, PPOConfig, QPConfig, SFTConfig
 from trajtune.configs import override
 from trajtune.errors import UserError, unknown
+from trajtune.registry import Registry
+
+BASE = "base."
+"""What stands before the options, metrics and networks of an algorithm that another one wraps."""
 
 
-class Entry(NamedTuple):
-    """How an algorithm is built, and the configs it is built from."""
+@dataclasses.dataclass(frozen=True)
+class AlgorithmEntry:
+    """What an algorithm is in a word, its torch-free configs, and what builds it (``module:callable``).
 
-    build: Callable[..., Algorithm]
-    configs: tuple[type[Any], ...]
+    ``configs`` maps the prefix of options to the config they belong to: ``""`` the algorithm's own, ``base.`` that of
+    the one it wraps. ``build`` is called with the configs in this order.
+    """
 
-
-ALGORITHMS: dict[str, Entry] = {
-    "sft": Entry(SFT, (SFTConfig,)),
-    "dpo": Entry(DPO, (DPOConfig,)),
-    "grpo": Entry(GRPO, (GRPOConfig,)),
-    "ppo": Entry(PPO, (PPOConfig,)),
-    "cql": Entry(CQL, (CQLConfig,)),
-    "qp-sft": Entry(lambda base, qp: QGuided(SFT(base), qp), (SFTConfig, QPConfig)),
-    "qp-dpo": Entry(lambda base, qp: QGuided(DPO(base), qp), (DPOConfig, QPConfig)),
-}
+    summary: str
+    configs: Mapping[str, type[Any]]
+    build: str
 
 
-def _configs(name: str, options: Mapping[str, Any] | None) -> list[Any]:
-    """Return an algorithm's configs with some fields overridden."""
-    if name not in ALGORITHMS:
-        raise unknown("algorithm", name, ALGORITHMS)
-    options, owner = dict(options or {}), f"algorithm {name}"
-    fields = {config: [f.name for f in dataclasses.fields(config)] for config in ALGORITHMS[name].configs}
-    known = [field for names in fields.values() for field in names]
+ALGORITHMS = Registry(
+    "algorithm",
+    "trajtune.algorithms",
+    AlgorithmEntry,
+    {
+        "sft": AlgorithmEntry("imitate the trajectories", {"": SFTConfig}, "trajtune.algorithms.sft:SFT"),
+        "dpo": AlgorithmEntry("prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO"),
+        "grpo": AlgorithmEntry(
+            "prefer trajectories better than their group", {"": GRPOConfig}, "trajtune.algorithms.grpo:GRPO"
+        ),
+        "ppo": AlgorithmEntry(
+            "prefer actions better than a critic expected", {"": PPOConfig}, "trajtune.algorithms.ppo:PPO"
+        ),
+        "cql": AlgorithmEntry("maximise a conservative critic", {"": CQLConfig}, "trajtune.algorithms.cql:CQL"),
+        "qp-sft": AlgorithmEntry(
+            "sft guided by a critic", {"": QPConfig, BASE: SFTConfig}, "trajtune.algorithms.qp:qp_sft"
+        ),
+        "qp-dpo": AlgorithmEntry(
+            "dpo guided by a critic", {"": QPConfig, BASE: DPOConfig}, "trajtune.algorithms.qp:qp_dpo"
+        ),
+    },
+)
+
+
+def algorithm_configs(name: str, options: Mapping[str, Any] | None = None) -> list[Any]:
+    """Return an algorithm's configs with some fields overridden; unknown names and values are a ``UserError``."""
+    entry, options, owner = ALGORITHMS[name], dict(options or {}), f"algorithm {name}"
+    known = [p + f.name for p, config in entry.configs.items() for f in dataclasses.fields(config)]
     for option in options:
         if option not in known:
             raise unknown(f"option of {owner}", option, known) if known else UserError(f"{owner} has no options")
-    return [override(c(), {k: v for k, v in options.items() if k in names}, owner) for c, names in fields.items()]
+    found = []
+    for prefix, config in entry.configs.items():
+        names = [field.name for field in dataclasses.fields(config)]
+        own = {name: options[prefix + name] for name in names if prefix + name in options}
+        found.append(override(config(), own, owner))
+    return found
 
 
-def make_algorithm(name: str, options: Mapping[str, Any] | None = None) -> Algorithm:
-    """Build an algorithm; ``options`` override the fields of its configs."""
-    configs = _configs(name, options)
-    return ALGORITHMS[name].build(*configs)
-
-
-def resolve_algorithm(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def algorithm_options(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return all options of an algorithm, those not given at their defaults: what is saved with a run."""
-    return {field: value for config in _configs(name, options) for field, value in dataclasses.asdict(config).items()}
-
-
-__all__ = ["ALGORITHMS", "Algorithm", "Entry", "Shape", "make_algorithm", "resolve_algorithm"]
+    pairs = zip(ALGORITHMS[name].configs, algorithm_configs(name, options), strict=True)
+    return {prefix + field: value for prefix, c in pairs for field, value in dataclasses.asdict(c).items()}

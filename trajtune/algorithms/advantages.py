@@ -6,15 +6,23 @@ Both work on a grid of whole trajectories, [N, T]: row i is trajectory i, padded
 import torch
 from torch import Tensor
 
-from trajtune.data import Trajectories
+from trajtune.data.trajectories import Trajectories
 
 
 def grid(data: Trajectories) -> tuple[Tensor, Tensor]:
-    """Return for each step of the grid its row in the flat arrays, and whether it is a step at all: [N, T] each."""
+    """Return for each step of the grid its row in the flat arrays, and whether it is a step at all: [N, T] each.
+
+    Padding has the row behind the last one, M: see ``table``.
+    """
     start, length = torch.from_numpy(data.start), torch.from_numpy(data.length)
     step = torch.arange(int(length.max()))
     valid = step < length[:, None]
-    return torch.where(valid, start[:, None] + step, 0), valid
+    return torch.where(valid, start[:, None] + step, len(data.rewards)), valid
+
+
+def table(values: Tensor) -> Tensor:
+    """Put a zero behind the values of all steps, [M] -> [M + 1]: what the grid's padding finds there."""
+    return torch.cat([values, torch.zeros_like(values[:1])])
 
 
 def standardise(values: Tensor, mask: Tensor, floor: float) -> Tensor:
@@ -54,18 +62,31 @@ def group_advantages(values: Tensor, valid: Tensor, members: Tensor, floor: floa
     return torch.stack([standardise(values, group[:, None] & valid, floor)[i] for i, group in enumerate(members)])
 
 
-def gae(rewards: Tensor, values: Tensor, followed: Tensor, terminals: Tensor, gamma: float, lam: float) -> Tensor:
-    """Generalised advantage estimates of whole trajectories (Schulman et al. 2015): all arguments [N, T].
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    followed: Tensor,
+    terminals: Tensor,
+    final_values: Tensor,
+    final_known: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """Generalised advantage estimates of whole trajectories (Schulman et al. 2015), [N, T].
 
-    A_t = delta_t + gamma lambda A_t+1 with delta_t = r_t + gamma V_t+1 - V_t. Nothing follows a terminal: V_t+1 is 0.
-    A last step at a time limit (neither ``followed`` nor terminal) has a successor that nobody knows: its delta is 0.
+    A_t = delta_t + gamma lambda A_t+1 with delta_t = r_t + gamma V_t+1 - V_t; ``rewards``, ``values``, ``followed``
+    (a step follows) and ``terminals`` are [N, T]. Nothing follows a terminal: V_t+1 is 0. At a time limit V_t+1 is
+    ``final_values`` [N], the value of the state that followed, where that is ``final_known`` [N]; where it is not,
+    nobody knows what the last step was worth: its delta is 0.
     """
+    cut = ~followed & ~terminals  # the last step of a time limit, and padding
     following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
-    delta = rewards + gamma * torch.where(followed, following, torch.zeros_like(values)) - values
-    delta = torch.where(followed | terminals, delta, torch.zeros_like(delta))
-    advantages = torch.zeros_like(delta)
+    following = torch.where(cut, final_values[:, None], torch.where(followed, following, torch.zeros_like(values)))
+    delta = rewards + gamma * following - values
+    delta = torch.where(cut & ~final_known[:, None], torch.zeros_like(delta), delta)
+    advantages = []
     after = torch.zeros_like(delta[:, 0])
     for t in reversed(range(delta.shape[1])):
         after = delta[:, t] + gamma * lam * torch.where(followed[:, t], after, torch.zeros_like(after))
-        advantages[:, t] = after
-    return advantages
+        advantages.append(after)
+    return torch.stack(advantages[::-1], dim=1)

@@ -1,21 +1,15 @@
 """Supervised finetuning: mean squared error of the actions (paper, equation 3)."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from trajtune.algorithms.base import Algorithm, Metrics, detached
+from trajtune.algorithms.base import Metrics, WindowAlgorithm, detached
+from trajtune.algorithms.configs import SFTConfig
 from trajtune.algorithms.losses import sft_loss
 from trajtune.policy import Policy
 from trajtune.types import Batch
 
 
-@dataclass(frozen=True)
-class SFTConfig:
-    """Nothing to choose."""
-
-
-class SFT(Algorithm):
+class SFT(WindowAlgorithm):
     """Imitate the few-shot data."""
 
     def __init__(self, config: SFTConfig) -> None:

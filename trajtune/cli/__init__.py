@@ -1,121 +1,38 @@
-"""The command line: one thin module a command. Exit codes: 0 done, 2 the user can put it right, 3 diverged."""
+"""The command line: one thin module a command, and the table of them. Nothing is imported before it is asked for."""
 
-import contextlib
-import functools
-import io
-import operator
 import os
-import re
-import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
 
-from trajtune.errors import DivergedError, UserError
+TYPE_CHECKING = False  # importing typing takes longer than all else here, and Ctrl-C may come at once
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-DESCRIPTION = "Reinforcement finetuning for trajectory transformers."
+COMMANDS = {
+    "suites": ("Suites", "list suites, tasks, splits and reference returns"),
+    "collect": ("Collect", "train experts and record trajectories"),
+    "pretrain": ("Pretrain", "pretrain an agent on the training tasks of a dataset"),
+    "finetune": ("Finetune", "finetune an agent on a few trajectories of one task"),
+    "evaluate": ("Evaluate", "run an agent, or an agent with a delta, in the environment"),
+    "study": ("Study", "run a matrix of algorithms, tunings, tasks and seeds"),
+    "report": ("Report", "compare what a study has found"),
+    "merge": ("Merge", "turn an agent and a delta into one plain agent"),
+    "inspect": ("Inspect", "say what a folder holds"),
+    "demo": ("Demo", "finetune a shipped agent on held-out tasks, and show what came of it"),
+}
+"""Of each command: its class in the module of its name, and what it does in a word."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    from trajtune.cli.output import Output
+def main(argv: "Sequence[str] | None" = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 the user can put it right, 3 diverged, 130 stopped.
 
+    Without ``argv`` this is a process of its own: it takes the arguments, signals and streams of the process.
+    """
+    if argv is not None:
+        from trajtune.cli.running import run
+
+        return run(list(argv))
     try:
-        command = _parse(sys.argv[1:] if argv is None else list(argv))
-    except _UsageError as error:
-        print(f"trajtune: {error}", file=sys.stderr)
-        return 2
-    out = Output(command.json)
-    try:
-        command.run(out)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads our output has left, as `head` does
-        _give_up_output()
-        return 1
-    except UserError as error:
-        out.close()
-        print(f"trajtune: {error}", file=sys.stderr)
-        return 2
-    except DivergedError as error:
-        out.close()
-        print(f"trajtune: {error}", file=sys.stderr)
-        return 3
-    except OSError as error:  # what no one nearer to it has put into better words
-        out.close()
-        _give_up_output()
-        where = "" if error.filename is None else f"{error.filename}: "
-        print(f"trajtune: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
+        from trajtune.cli.process import own_process
     except KeyboardInterrupt:
-        out.close()
-        print("trajtune: stopped; the same command goes on from what was saved", file=sys.stderr)
+        os.write(2, b"trajtune: stopped\n")
         return 130
-    finally:
-        out.close()
-    return 0
-
-
-def _give_up_output() -> None:
-    """Send what is still buffered nowhere, or the interpreter would complain about it on its way out."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _UsageError(Exception):
-    """The arguments do not make a command."""
-
-
-def _parse(argv: list[str]) -> Any:
-    """Parse the arguments; what tyro has to say about wrong ones becomes one line."""
-    import tyro
-
-    from trajtune.cli.collect import Collect
-    from trajtune.cli.demo import Demo
-    from trajtune.cli.evaluate import Evaluate
-    from trajtune.cli.finetune import Finetune
-    from trajtune.cli.inspect import Inspect
-    from trajtune.cli.merge import Merge
-    from trajtune.cli.pretrain import Pretrain
-    from trajtune.cli.report import Report
-    from trajtune.cli.study import Study
-    from trajtune.cli.suites import Suites
-
-    commands = {
-        "suites": Suites,
-        "collect": Collect,
-        "pretrain": Pretrain,
-        "finetune": Finetune,
-        "evaluate": Evaluate,
-        "study": Study,
-        "report": Report,
-        "merge": Merge,
-        "inspect": Inspect,
-        "demo": Demo,
-    }
-    members: list[Any] = [Annotated[c, tyro.conf.subcommand(n)] for n, c in commands.items()]
-    union: Any = functools.reduce(operator.or_, members)
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                union,
-                args=argv,
-                prog="trajtune",
-                description=DESCRIPTION,
-                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise _UsageError(_one_line(complaint.getvalue())) from None
-
-
-def _one_line(text: str) -> str:
-    """Put one of tyro's boxes on a line: a title, what is wrong, perhaps more of it, and where the help is."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    sections = [re.sub(r"[\u2500-\u257f]", " ", part).split() for part in re.split(r"[\u2500-]{9,}", plain)]
-    lines = [" ".join(words) for words in sections if words]
-    said = [line for line in lines[1:] if not line.startswith("For full helptext")]
-    helped = [re.sub(r"For full helptext, (run:?|see) ", "see ", line) for line in lines[1:] if line not in said]
-    return "; ".join(said or lines) + (f" ({helped[0]})" if helped else "")
+    return own_process()

@@ -7,46 +7,49 @@ from typing import Literal
 from tyro.conf import Positional
 
 from trajtune.cli.output import Output, number
+from trajtune.experts.config import CollectConfig
+from trajtune.statistics import normalised
 
 
 @dataclass
 class Collect:
-    """Train experts and record trajectories. The same command continues where it was stopped."""
+    """Record trajectories of experts: shipped, scripted or trained. The same command continues where it was stopped."""
 
     suite: Positional[str]
-    """One of those that ``trajtune suites`` lists."""
+    """One of those that ``trajtune suites`` lists, or gym:ID for an environment of Gymnasium."""
     out: Path
     """Folder of the dataset."""
-    experts: Literal["goal-conditioned", "per-task", "scripted"] | None = None
-    """One SAC for all tasks, one SAC a task, or the suite's script (the default where there is one)."""
-    quality: str = "expert,medium"
-    """Which qualities to record."""
+    experts: str | None = CollectConfig.experts
+    """scripted (the suite's script), shipped (trained actors of trajtune's own), goal-conditioned (train one SAC for
+    all tasks), per-task (train one SAC a task), random (no expert). The first that the suite has is the default."""
+    quality: str = ",".join(CollectConfig.qualities)
+    """Which qualities to record: expert, medium, random."""
     tasks: str = "all"
     """all, train, test, or a list such as 0,3,7."""
-    trajectories: int = 100
+    trajectories: int = CollectConfig.trajectories
     """Trajectories a task and quality."""
-    updates: int = 0
-    """Gradient steps of each SAC expert; 0 is the suite's own number."""
-    seed: int = 0
+    updates: int = CollectConfig.updates
+    """Gradient steps of each SAC expert that is trained; 0 is the suite's own number."""
+    seed: int = CollectConfig.seed
     workers: int = 0
     """Processes that record; 0 is one a core. The data do not depend on it."""
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Literal["float32", "float16"] = "float32"  # CollectConfig.dtype
     """How observations and actions are stored."""
     json: bool = False
 
     def run(self, out: Output) -> None:
-        from trajtune.experts.collect import CollectConfig, collect
+        from trajtune.experts.collect import collect
+        from trajtune.experts.ladder import MEDIUM
         from trajtune.processes import count_workers
         from trajtune.suites import get_suite
 
         workers = count_workers(self.workers)
-        suite = get_suite(self.suite)
         config = CollectConfig(
             suite=self.suite,
-            tasks=tuple(suite.select(self.tasks)),
+            tasks=tuple(get_suite(self.suite).select(self.tasks)),
             qualities=tuple(self.quality.split(",")),
             trajectories=self.trajectories,
-            experts=self.experts or ("scripted" if suite.scripted else "goal-conditioned"),
+            experts=self.experts,
             updates=self.updates,
             seed=self.seed,
             dtype=self.dtype,
@@ -55,18 +58,24 @@ class Collect:
         out.close()
         rows, summary = [], {}
         for quality in config.qualities:
-            means, levels = [], []
-            for task in config.tasks:
-                reference = data.references(task)
-                mean = data.metadata["sources"][str(task)][quality]["mean_return"]
-                means.append(mean)
-                levels.append((mean - reference["random"]) / (reference["expert"] - reference["random"]))
-            mean, level = sum(means) / len(means), sum(levels) / len(levels)
-            low, high = f"{min(levels):.2f}", f"{max(levels):.2f}"
-            rows.append([quality, number(mean), number(min(means)), number(max(means)), f"{level:.2f}", low, high])
-            summary[quality] = {"mean_return": mean, "mean_normalised": level, "normalised": levels}
-        out.table(["quality", "mean return", "lowest task", "highest", "normalised", "lowest", "highest"], rows)
-        if "medium" in summary and (off := [x for x in summary["medium"]["normalised"] if not 1 / 3 <= x <= 1 / 2]):
+            sources = [data.metadata["sources"][str(task)][quality] for task in config.tasks]
+            means = [source["mean_return"] for source in sources]
+            pairs = zip(means, map(data.references, config.tasks), strict=True)
+            levels = [level for mean, known in pairs if (level := normalised(mean, known)) is not None]
+            success = _mean([source["success"] for source in sources if "success" in source])
+            mean, level = sum(means) / len(means), _mean(levels)
+            ends = [number(end(levels, default=None), 2) for end in (min, max)]
+            row = [quality, number(mean), number(min(means)), number(max(means)), number(level, 2), *ends]
+            rows.append([*row, number(success, 2)])
+            summary[quality] = {"mean_return": mean, "mean_normalised": level, "normalised": levels, "success": success}
+        columns = ["quality", "mean return", "lowest task", "highest", "normalised", "lowest", "highest", "success"]
+        out.table(columns, rows)
+        off = [x for x in summary.get("medium", {}).get("normalised", []) if not MEDIUM[0] <= x <= MEDIUM[1]]
+        if off:
             out.say(f"warning: medium lies outside [1/3, 1/2] on {len(off)} tasks; no policy inside was found")
         out.say(f"{len(data.trajectories)} trajectories of {len(config.tasks)} tasks are in {self.out}")
         out.result({"out": str(self.out), "trajectories": len(data.trajectories), "qualities": summary})
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,14 +1,16 @@
 """trajtune evaluate"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from trajtune.cli.output import Output, interval, number
+from trajtune.compute.precision import Precision
+from trajtune.data.setting import Setting
+from trajtune.study.cell import Evaluation
 
 if TYPE_CHECKING:
-    from trajtune.agents import AgentConfig
-    from trajtune.types import Prompt
+    from trajtune.rollout.score import Score
 
 
 @dataclass
@@ -24,82 +26,79 @@ class Evaluate:
     delta: Path | None = None
     """Folder of a delta that finetuning made."""
     data: Path | None = None
-    """Take prompts from this dataset instead of those that the agent or delta carries."""
-    quality: str = "medium"
-    """Which trajectories of ``--data`` to take prompts from."""
-    trajectories: int = 50
-    """How many of them."""
-    episodes: int = 50
+    """Take prompts from this dataset instead of those that the agent or delta carries, as the setting says."""
+    setting: Setting = field(default_factory=Setting)
+    episodes: int = Evaluation.episodes
     """Episodes a task."""
-    seed: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = Evaluation.seed
+    precision: Precision = Evaluation.precision
     device: str = "auto"
+    """auto, cpu or cuda."""
     json: bool = False
+    """Print one JSON object."""
 
     def run(self, out: Output) -> None:
-        from trajtune.agents import load_agent
-        from trajtune.data import Dataset, load_prompts
+        from trajtune.artifacts import AGENT, DATASET, DELTA, read_header
         from trajtune.errors import UserError
-        from trajtune.policy import Plain
-        from trajtune.rollout import evaluate_plain
+        from trajtune.seeds import LIMIT
         from trajtune.suites import get_suite
-        from trajtune.training import few_shot
-        from trajtune.training.devices import pick_device
-        from trajtune.tunings.saving import load_delta
 
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
-        base = load_agent(self.agent)
-        name = self.suite or base.provenance.get("suite")
+        # What can be wrong is found before torch is imported.
+        if not 0 <= self.seed < LIMIT:
+            raise UserError(f"seed must be 0 to {LIMIT - 1}, got {self.seed}")
+        if self.episodes < 1:
+            raise UserError(f"episodes must be at least 1, got {self.episodes}")
+        for folder, kind in ((self.delta, DELTA), (self.data, DATASET)):
+            if folder is not None:
+                read_header(folder, kind, verify=False)
+        name = self.suite or read_header(self.agent, AGENT, verify=False).get("suite")
         if name is None:
             raise UserError(f"{self.agent} does not say which suite it is of: give --suite")
-        suite = get_suite(str(name))
-        plain, bank, reward = Plain(base.agent), {}, "dense"
+        suite = get_suite(name)
+
+        from trajtune.agents.saving import load_agent
+        from trajtune.compute.devices import pick_device
+        from trajtune.data.fewshot import few_shot
+        from trajtune.data.store import Dataset
+        from trajtune.rollout.score import Subject, score
+        from trajtune.training.deltas import load_delta
+        from trajtune.training.finetune import check_fits
+
+        device, base = pick_device(self.device), load_agent(self.agent)
+        setting, bank = self.setting, base.briefs
+        subject: Subject = base.agent.to(device)
         if self.delta is not None:
             saved = load_delta(self.delta, base)
-            plain, bank = saved.policy.plain(), saved.prompts
-            reward = str(saved.metadata.get("reward", reward))  # what it was trained to be asked for
-        elif self.data is None:
-            bank = load_prompts(self.agent)
-        default = ",".join(map(str, bank)) if self.delta is not None else "test"
-        tasks = suite.select(self.task or default)
+            subject, bank = saved.policy.to(device), saved.briefs
+            setting = replace(setting, reward=saved.run["data"]["setting"]["reward"])  # what it was trained to ask for
+        tasks = suite.select(self.task or ("test" if self.delta is None else ",".join(map(str, bank))))
         if self.data is not None:
-            dataset, length = Dataset.open(self.data), base.agent.config.prompt
+            dataset = Dataset.open(self.data)
             if dataset.suite != suite.name:
                 raise UserError(f"{self.data} is of suite {dataset.suite}, not {suite.name}")
-            bank = {
-                t: few_shot(dataset, t, self.quality, self.trajectories, self.seed, length, reward).prompts
-                for t in tasks
-            }
+            suite.check_versions(dataset.metadata.get("versions", {}), self.data)
+            sets = [few_shot(dataset, task, setting, self.seed, base.agent.spec.prompt) for task in tasks]
+            for few in sets:
+                check_fits(base, few)
+            bank = {few.task: few.brief for few in sets}
         if missing := [task for task in tasks if task not in bank]:
             raise UserError(f"no prompts of task {missing[0]} in {self.delta or self.agent}: give --data")
-        plain = plain.to(pick_device(self.device))
-        prompts = {task: bank[task] for task in tasks}
-        for task, entry in prompts.items():
-            if not _fits(entry.prompts, base.agent.config):
-                raise UserError(f"{self.data or self.delta or self.agent} has prompts of task {task} of another agent")
-
-        def progress(step: int, total: int) -> None:
-            out.progress(f"{len(tasks) * self.episodes} episodes (steps)", step, total)
-
-        scores = evaluate_plain(plain, suite, prompts, self.episodes, self.seed, self.precision, progress)
+        briefs = {task: bank[task] for task in tasks}
+        scores = score(subject, suite, briefs, self.episodes, self.seed, self.precision, out.progress)
         out.close()
-        columns = ["task", "what", "return", "95% interval", "normalised", "asked for"]
-        rows = [
-            [str(s.task), s.name, number(s.mean_return), interval(s.interval), number(s.normalised, 3)]
-            + [number(s.target_return)]
-            + ([number(s.success, 2)] if suite.has_success else [])
-            for s in scores
-        ]
-        out.table(columns + (["success"] if suite.has_success else []), rows, left=2)
+        _show(scores, out)
         mean = sum(s.mean_return for s in scores) / len(scores)
         out.say(f"mean return {mean:.1f} over {len(scores)} tasks, {self.episodes} episodes each")
         out.result({"mean_return": mean, "scores": [s.to_json() for s in scores]})
 
 
-def _fits(prompts: "Prompt", config: "AgentConfig") -> bool:
-    """Tell whether an agent of this size can read the prompts."""
-    dims = prompts.observations.shape[2], prompts.actions.shape[2]
-    times = prompts.timesteps
-    known = bool((times >= 0).all() and (times < config.max_timesteps).all())
-    return known and dims == (config.observation_dim, config.action_dim)
+def _show(scores: "list[Score]", out: Output) -> None:
+    said = any(s.success is not None for s in scores)
+    columns = ["task", "what", "return", "95% interval", "normalised", "asked for"]
+    rows = [
+        [str(s.task), s.name, number(s.mean_return), interval(s.interval), number(s.normalised, 3)]
+        + [number(s.target_return)]
+        + ([number(s.success, 2)] if said else [])
+        for s in scores
+    ]
+    out.table(columns + (["success"] if said else []), rows, left=2)

@@ -1,99 +1,117 @@
 """trajtune inspect"""
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from trajtune.cli.output import Output, number
+from trajtune.cli.output import Output, as_text, number
+
+if TYPE_CHECKING:
+    from trajtune.data.fewshot import Brief
+
+TOLD = ("format", "digest", "files", "log", "briefs", "tasks", "references", "sources")
+"""What is shown in another way, or is too long to be read. All of the header is in ``--json``."""
 
 
 @dataclass
 class Inspect:
-    """Say what a saved agent, delta or dataset is: sizes, shapes, provenance."""
+    """Verify a folder that trajtune made, and say what it is: sizes, shapes, how it was made."""
 
-    folder: Positional[Path]
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """An agent, a delta, a dataset, a study, an expert or a demo."""
     json: bool = False
+    """Print one JSON object."""
 
     def run(self, out: Output) -> None:
-        from trajtune.agents.saving import CONFIG
-        from trajtune.data.store import METADATA
-        from trajtune.errors import UserError
-        from trajtune.tunings.saving import META
+        from trajtune.artifacts import AGENT, DATASET, DELTA, kind_of, read_header
 
-        kinds = {CONFIG: _agent, META: _delta, METADATA: _dataset}
-        for name, show in kinds.items():
-            if (self.folder / name).exists():
-                out.result(show(self.folder, out))
-                return
-        raise UserError(f"{self.folder} is not an agent, a delta or a dataset: it has none of {', '.join(kinds)}")
+        kind = kind_of(self.folder)
+        shows: Mapping[Any, Callable[[Path, Output], dict[str, Any]]] = {
+            AGENT: _agent,
+            DELTA: _delta,
+            DATASET: _dataset,
+        }
+        header = read_header(self.folder, kind)
+        about = shows[kind](self.folder, out) if kind in shows else {}
+        rows = [[name, as_text(value)] for name, value in _flat(header).items()]
+        out.table([f"{kind.name} {self.folder}", ""], rows, left=2)
+        out.say(f"all checksums match; digest {header['digest']}")
+        out.result({"kind": kind.name, "digest": header["digest"], **about, "header": header})
 
 
 def _agent(folder: Path, out: Output) -> dict[str, Any]:
-    from trajtune.agents import load_agent
-    from trajtune.tunings.sizes import as_text, tuning_sizes
+    from trajtune.agents.saving import load_agent
+    from trajtune.tunings.making import size_text, tuning_sizes
 
     saved = load_agent(folder)
-    config, sizes = asdict(saved.agent.config), tuning_sizes(saved.agent.config)
-    out.table(["agent", str(folder)], [[name, str(value)] for name, value in config.items()], left=2)
-    rows = [[name, f"{numbers:,}", as_text(numbers)] for name, numbers in sizes.items()]
+    sizes = tuning_sizes(saved.agent)
+    rows = [[name, f"{numbers:,}", size_text(numbers)] for name, numbers in sizes.items()]
     out.table(["tuning", "numbers", "size (fp32)"], rows)
-    provenance = {k: v for k, v in saved.provenance.items() if k != "log"}
-    _provenance(provenance, out)
-    out.say(f"digest {saved.digest}")
     tensors = {name: list(t.shape) for name, t in saved.agent.state_dict().items()}
-    return {"kind": "agent", "config": config, "sizes": sizes, "digest": saved.digest} | {
-        "tensors": tensors,
-        "provenance": saved.provenance,
-    }
+    spec = asdict(saved.agent.spec)  # type: ignore[call-overload]
+    about = {"identity": saved.digest, "config": spec, "sizes": sizes, "tensors": tensors}
+    return {**about, "briefs": _briefs(saved.briefs, out)}
 
 
 def _delta(folder: Path, out: Output) -> dict[str, Any]:
-    from trajtune.files import read_arrays
-    from trajtune.tunings.saving import delta_file, read_delta_metadata
-    from trajtune.tunings.sizes import as_text
+    from trajtune.training.deltas import delta_arrays
+    from trajtune.tunings.making import size_text
 
-    meta = read_delta_metadata(folder)
-    arrays = read_arrays(folder / delta_file(meta, folder), "delta")
+    recipe, briefs, arrays = delta_arrays(folder)
     numbers = sum(array.size for array in arrays.values())
     out.table(["tensor", "shape"], [[name, str(array.shape)] for name, array in arrays.items()])
-    name = f"{meta.get('algorithm', 'an unnamed algorithm')} x {meta['tuning']}"
-    out.say(f"delta of {name}: {numbers:,} numbers, {as_text(numbers)}")
-    _provenance({k: v for k, v in meta.items() if k not in ("log", "format", "version")}, out)
+    out.say(f"delta of {recipe.algorithm} x {recipe.tuning}: {numbers:,} numbers, {size_text(numbers)}")
     tensors = {name: list(array.shape) for name, array in arrays.items()}
-    return {"kind": "delta", "numbers": numbers, "tensors": tensors, "metadata": meta}
+    return {"numbers": numbers, "tensors": tensors, "briefs": _briefs(briefs, out)}
 
 
 def _dataset(folder: Path, out: Output) -> dict[str, Any]:
     import numpy as np
 
-    from trajtune.data import Dataset
+    from trajtune.data.store import Dataset
 
     data = Dataset.open(folder)
     flat = data.trajectories
-    rows = []
+    rows, tasks = [], {}
     for task in sorted(set(flat.task.tolist())):
-        reference = data.references(task)
-        row = [str(task), str(data.metadata.get("tasks", {}).get(str(task), {}).get("name", ""))]
-        row += [number(reference.get("random")), number(reference.get("expert"))]
-        for code in range(len(data.qualities)):
+        reference, name = data.references(task), str(data.metadata.get("tasks", {}).get(str(task), {}).get("name", ""))
+        found = {}
+        for code, quality in enumerate(data.qualities):
             match = np.flatnonzero((flat.task == task) & (data.quality == code))
-            mean = number(float(flat.subset(match).returns.mean())) if len(match) else "-"
-            row.append(f"{len(match)} x {mean}")
-        rows.append(row)
+            mean = float(flat.subset(match).returns.mean()) if len(match) else None
+            found[quality] = {"trajectories": len(match), "mean_return": mean}
+        counts = [f"{q['trajectories']} x {number(q['mean_return'])}" for q in found.values()]
+        rows.append([str(task), name, number(reference.get("random")), number(reference.get("expert")), *counts])
+        tasks[str(task)] = {"name": name, "references": dict(reference), "qualities": found}
     out.table(["task", "what", "random", "expert", *(f"{q} (n x mean return)" for q in data.qualities)], rows, left=2)
     dims = f"{flat.observations.shape[1]} observations, {flat.actions.shape[1]} actions"
-    out.say(f"dataset of {data.suite}: {len(flat)} trajectories, {flat.steps:,} steps, {dims}; all checksums match")
-    _provenance(data.metadata.get("collection", {}), out)
-    return {"kind": "dataset", "metadata": data.metadata}
+    out.say(f"dataset of {data.suite}: {len(flat)} trajectories, {flat.steps:,} steps, {dims}")
+    return {"trajectories": len(flat), "steps": flat.steps, "tasks": tasks}
 
 
-def _provenance(values: dict[str, Any], out: Output) -> None:
-    rows = [[name, _short(value)] for name, value in values.items()]
-    out.table(["provenance", ""], rows, left=2)
+def _briefs(briefs: "Mapping[int, Brief]", out: Output) -> dict[str, Any]:
+    from trajtune.data.fewshot import brief_texts
+
+    rows = []
+    for task, brief in sorted(briefs.items()):
+        known = [number(brief.references.get(name)) for name in ("random", "expert")]
+        prompts = "0" if brief.prompts is None else f"{len(brief.prompts)} x {brief.prompts.timesteps.shape[1]}"
+        rows.append([str(task), prompts, number(brief.target_return), *known, "yes" if brief.delayed else "no"])
+    out.table(["task", "prompts x steps", "asked for", "random", "expert", "delayed"], rows)
+    return brief_texts(briefs)
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _flat(header: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The header's entries by dotted names, but for what is told otherwise."""
+    found: dict[str, Any] = {}
+    for name, value in header.items():
+        if not prefix and name in TOLD:
+            continue
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found

@@ -17,37 +17,20 @@ class Merge:
     out: Path
     """Folder of the new agent."""
     json: bool = False
+    """Print one JSON object."""
 
     def run(self, out: Output) -> None:
-        import json
+        from trajtune.artifacts import AGENT, DELTA, read_header
 
-        from trajtune.agents import load_agent, save_agent
-        from trajtune.agents.saving import CONFIG
-        from trajtune.data import load_prompts, save_prompts
-        from trajtune.errors import UserError
-        from trajtune.files import claim_folder, read_json
-        from trajtune.training.checkpoint import MARK
-        from trajtune.training.loop import clear_checkpoint
-        from trajtune.tunings.merging import merge
-        from trajtune.tunings.saving import load_delta
+        read_header(self.agent, AGENT, verify=False)  # what can be wrong is found before torch is imported
+        read_header(self.delta, DELTA, verify=False)
+
+        from trajtune.agents.saving import load_agent
+        from trajtune.training.deltas import load_delta, save_merged
 
         base = load_agent(self.agent)
         saved = load_delta(self.delta, base)
-        agent, provenance = merge(base, saved)
-        if (self.out / CONFIG).exists():
-            if read_json(self.out / CONFIG, "agent").get("provenance") != json.loads(json.dumps(provenance)):
-                raise UserError(f"{self.out} already holds another agent: choose another folder")
-        else:
-            # Prompts of the other tasks are the base's: an agent can be evaluated on its suite's test tasks.
-            bank = load_prompts(self.agent) if (self.agent / "prompts.json").exists() else {}
-            claim_folder(self.out, MARK, provenance, "merge")
-            save_prompts(self.out, {**bank, **saved.prompts})
-            save_agent(self.out, agent, provenance)
-        clear_checkpoint(self.out)
-        digest = load_agent(self.out).digest
-        merged = provenance["merged"]
-        out.say(
-            f"{merged.get('algorithm', 'an unnamed algorithm')} x {merged['tuning']} is merged: agent {digest[:12]}"
-        )
-        out.say(f"the agent is in {self.out}")
-        out.result({"out": str(self.out), "digest": digest, "provenance": provenance})
+        merged = save_merged(self.out, base, saved)
+        recipe = saved.recipe
+        out.say(f"{recipe.algorithm} x {recipe.tuning} is merged: agent {merged.digest[:12]} is in {self.out}")
+        out.result({"out": str(self.out), "digest": merged.digest, "run": merged.header["run"]})

@@ -1,12 +1,11 @@
 """trajtune pretrain"""
 
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
+from trajtune.cli.fields import Pairs, PretrainFields, with_defaults
 from trajtune.cli.output import Output
 
 
@@ -18,93 +17,81 @@ class Pretrain:
     """Folder of a dataset."""
     out: Path
     """Folder of the agent."""
-    steps: int = 2000
-    batch: int = 64
-    layers: int = 3
-    width: int = 128
-    heads: int = 1
-    window: int = 20
-    """History length in steps."""
-    prompt: int = 5
-    """Prompt length in steps."""
-    dropout: float = 0.1
-    quality: str = "medium"
-    """Which trajectories to learn from."""
     tasks: str = "train"
     """all, train, test, or a list such as 0,3,7."""
-    learning_rate: float = 3e-4
-    seed: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    config: PretrainFields = field(default_factory=PretrainFields)
+    set: Pairs = field(default_factory=list)
+    """A size of the agent, such as layers=6."""
     device: str = "auto"
+    """auto, cpu or cuda."""
     processes: int = 0
     """Processes that train together; 0 is one a CUDA device, or one."""
     json: bool = False
+    """Print one JSON object."""
+
+    @staticmethod
+    def choices() -> Mapping[str, Mapping[str, str]]:
+        from trajtune.agents import AGENTS, agent_options
+
+        agents = {name: with_defaults(entry.summary, agent_options(name)) for name, entry in AGENTS.items()}
+        return {"agents, and what --set takes": agents}
 
     def run(self, out: Output) -> None:
-        import torch
-
-        from trajtune.data import Dataset
+        from trajtune.artifacts import DATASET, read_header
+        from trajtune.configs import parse_options
         from trajtune.errors import UserError
         from trajtune.suites import get_suite
-        from trajtune.training import PretrainConfig, TrainConfig, pretrain
-        from trajtune.training.devices import pick_device
 
         if self.processes < 0:
             raise UserError(f"processes must be at least 1, or 0 for one a CUDA device, got {self.processes}")
+        config = replace(self.config, options=parse_options(self.set))
+        header = read_header(self.data, DATASET, verify=False)
+        suite = get_suite(header["suite"])
+        suite.check_versions(header.get("versions", {}), self.data)
+        tasks = suite.select(self.tasks)
+
+        import torch
+
+        from trajtune.compute.devices import pick_device
+        from trajtune.data.store import Dataset
+        from trajtune.training.pretrain import pretrain
+
         device = pick_device(self.device)
         processes = self.processes or (max(1, torch.cuda.device_count()) if device.type == "cuda" else 1)
+        if processes > 1 and "WORLD_SIZE" not in os.environ:
+            from trajtune.cli.together import run_together
+
+            run_together(processes)
+            return
         dataset = Dataset.open(self.data)
-        suite = get_suite(dataset.suite)
-        training = TrainConfig(
-            steps=self.steps,
-            batch=self.batch,
-            learning_rate=self.learning_rate,
-            warmup=min(500, self.steps // 10),
-            schedule="cosine",
-            precision=self.precision,
-            checkpoint_every=500,
-            log_every=50,
-            seed=self.seed,
-        )
-        config = PretrainConfig(
-            layers=self.layers,
-            width=self.width,
-            heads=self.heads,
-            window=self.window,
-            prompt=self.prompt,
-            dropout=self.dropout,
-            quality=self.quality,
-            training=training,
-        )
         available = set(dataset.trajectories.task.tolist())
-        tasks = [task for task in suite.select(self.tasks) if task in available]
+        tasks = [task for task in tasks if task in available]
         if not tasks:
             raise UserError(f"{self.data} has none of the tasks {self.tasks!r}")
-        if processes > 1 and "WORLD_SIZE" not in os.environ:
-            self._launch(processes, out)
-            return
-
-        def on_step(step: int, metrics: dict[str, float]) -> None:
-            out.progress("pretraining (steps)", step, self.steps)
-
         saved = pretrain(
-            dataset, tasks, suite.horizon, config, self.out, device=device, processes=processes, on_step=on_step
+            dataset, tasks, suite.longest, config, self.out, device=device, processes=processes, progress=out.progress
         )
         out.close()
         if os.environ.get("RANK", "0") != "0":
             return
-        log = saved.provenance.get("log", [{}])
-        numbers = sum(p.numel() for p in saved.agent.parameters())
-        out.say(f"{numbers:,} parameters, {len(tasks)} tasks, action error {log[0]['sft']:.4f} -> {log[-1]['sft']:.4f}")
+        log, numbers = saved.header["log"], sum(p.numel() for p in saved.agent.parameters())
+        first, last = smoothed([entry["loss"] for entry in log])
+        out.say(f"{numbers:,} parameters, {len(tasks)} tasks")
+        out.say(verdict(len(log), first, last))
         out.say(f"the agent is in {self.out}")
-        out.result({"out": str(self.out), "parameters": numbers, "tasks": tasks, "log": log})
+        errors = {"first": first, "last": last}
+        out.result({"out": str(self.out), "parameters": numbers, "tasks": tasks, "action_error": errors, "log": log})
 
-    def _launch(self, processes: int, out: Output) -> None:
-        """Run this same command in a process group, once a process; the first one writes and prints."""
-        from trajtune.errors import UserError
 
-        group = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [sys.executable, *group, "-m", "trajtune", *sys.argv[1:], "--processes", str(processes)]
-        done = subprocess.run(command, check=False)
-        if done.returncode:
-            raise UserError(f"pretraining with {processes} processes stopped with code {done.returncode}")
+def smoothed(values: Sequence[float]) -> tuple[float, float]:
+    """Return the means of the first and last few values, a fifth of them each: one batch says little."""
+    few = max(1, len(values) // 5)
+    return sum(values[:few]) / few, sum(values[-few:]) / few
+
+
+def verdict(entries: int, first: float, last: float) -> str:
+    """Say whether it has learned."""
+    if entries == 1:
+        return f"action error {first:.4f}, logged once: nothing is known of its course (--log-every)"
+    fell = "" if last < first else ": it did not fall; more updates (--steps) or a larger --learning-rate may help"
+    return f"action error {first:.4f} -> {last:.4f}, means of the first and last entries of the log{fell}"

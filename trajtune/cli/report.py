@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from trajtune.cli.output import Output
 
 if TYPE_CHECKING:
-    from trajtune.report import Comparison
+    from trajtune.report.cells import Comparison
 
 
 @dataclass
 class Report:
     """Show what a study has found so far: every cell beside a baseline, over the same episodes."""
 
-    folder: Positional[Path]
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Folder of the results."""
     baseline: str = "zero-shot"
     """What cells are compared with: zero-shot, or an algorithm of the study under the same tuning, such as sft."""
@@ -26,32 +26,47 @@ class Report:
     figure: Path | None = None
     """Also draw every cell's gain over the baseline there, as PNG."""
     json: bool = False
+    """Print one JSON object."""
 
     def run(self, out: Output) -> None:
         from trajtune.files import write_text
-        from trajtune.report import draw, to_markdown
 
         comparisons = load_comparisons(self.folder, self.baseline)
         show(comparisons, out)
+        for line in failures(self.folder):
+            out.say(line)
         if self.markdown is not None:
+            from trajtune.report.markdown import to_markdown
+
             write_text(self.markdown, to_markdown(comparisons))
         if self.figure is not None:
+            from trajtune.report.figure import draw
+
             draw(comparisons, self.figure)
         out.result({"comparisons": [asdict(each) for each in comparisons]})
 
 
 def load_comparisons(folder: Path, baseline: str = "zero-shot") -> "list[Comparison]":
     """Read the results of a study and compare its cells."""
-    from trajtune.report import summarise
+    from trajtune.report.cells import summarise
     from trajtune.study.results import read_results
 
     return summarise(read_results(folder), baseline)
 
 
+def failures(folder: Path) -> list[str]:
+    """Return a line for every run that failed: which, and why."""
+    from trajtune.study.results import read_results
+
+    failed = [r for r in read_results(folder) if r.failed is not None]
+    name = "{0.algorithm} x {0.tuning} on task {0.task} of {0.suite}, seed {0.seed}"
+    return [f"failed: {name.format(r.run)}: {r.failed} (the same study tries it again)" for r in failed]
+
+
 def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
     """Print one table a suite and setting."""
-    from trajtune.report import cell_row, columns, title
+    from trajtune.report.markdown import cell_row, columns, title
 
     for c in comparisons:
         cells = [*([c.zero_shot] if c.zero_shot else []), *c.cells]
-        out.table(columns(c), [cell_row(cell) for cell in cells], f"{title(c)}: {', '.join(c.tasks)}")
+        out.table(columns(c), [cell_row(cell, c) for cell in cells], f"{title(c)}: {', '.join(c.tasks)}")

@@ -12,8 +12,11 @@ from trajtune.errors import UserError
 
 Array = npt.NDArray[Any]
 
+PER_STEP = ("observations", "actions", "rewards", "returns_to_go", "achieved")
+PER_TRAJECTORY = ("start", "length", "task", "terminated", "final_observations")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Trajectories:
     """N trajectories of M steps in all; the flat arrays may be memory-mapped and hold more than these N.
 
@@ -28,9 +31,17 @@ class Trajectories:
     length: Array  # [N] int64
     task: Array  # [N] int64
     terminated: Array  # [N] bool: ended by the environment, not by the time limit
+    final_observations: Array | None = None  # [N, S] float32: the state after the last step; None: not known
+    achieved: Array | None = None  # [M, D] float32: what relabelling needs of each step; None: not known
 
     def __len__(self) -> int:
         return len(self.start)
+
+    def __repr__(self) -> str:
+        few = np.unique(self.task)
+        tasks = f"task {few[0]}" if len(few) == 1 else f"{len(few)} tasks"
+        sizes = f"{self.observations.shape[1]} observations, {self.actions.shape[1]} actions"
+        return f"Trajectories({len(self)} of {tasks}, {self.steps} steps, {sizes})"
 
     @property
     def steps(self) -> int:
@@ -44,71 +55,37 @@ class Trajectories:
     def subset(self, rows: Sequence[int] | Array) -> "Trajectories":
         """Return some of the trajectories without copying their steps."""
         picked = np.asarray(rows)
-        return replace(
-            self,
-            start=self.start[picked],
-            length=self.length[picked],
-            task=self.task[picked],
-            terminated=self.terminated[picked],
-        )
+        each = {name: getattr(self, name) for name in PER_TRAJECTORY}
+        some: dict[str, Any] = {name: None if array is None else array[picked] for name, array in each.items()}
+        return replace(self, **some)
 
     def digest(self) -> str:
-        """SHA-256 over the arrays, which must be in memory: identifies a few-shot set."""
+        """SHA-256 over names, types, shapes and values of the arrays, which must be in memory."""
         total = hashlib.sha256()
         for field in fields(self):
-            total.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+            if (array := getattr(self, field.name)) is not None:
+                total.update(f"{field.name} {array.dtype.str} {array.shape}\n".encode())
+                total.update(np.ascontiguousarray(array).tobytes())
         return total.hexdigest()
 
     def loaded(self) -> "Trajectories":
         """Return a copy in memory, float32, checked to be finite: for few-shot sets, not for pretraining data."""
         rows = np.concatenate([np.arange(s, s + n) for s, n in zip(self.start, self.length, strict=True)])
-        arrays = {
-            name: np.asarray(getattr(self, name)[rows], np.float32)
-            for name in ("observations", "actions", "rewards", "returns_to_go")
-        }
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                bad = int(np.argwhere(~np.isfinite(array))[0][0])
-                which = int(np.searchsorted(np.cumsum(self.length), bad, side="right"))
-                raise UserError(f"the data has a non-finite number in {name} of trajectory {which} of the selection")
-        return replace(self, **arrays, start=np.concatenate([[0], np.cumsum(self.length)[:-1]]).astype(np.int64))
-
-
-def from_episodes(episodes: Sequence[dict[str, Array]], task: int = 0) -> Trajectories:
-    """Build trajectories from one dict an episode with ``observations`` [T, S], ``actions`` [T, A], ``rewards`` [T].
-
-    For one's own recordings; an optional ``terminated`` says that the environment ended the episode.
-    """
-    if not episodes:
-        raise UserError("there are no trajectories: record at least one")
-    for i, episode in enumerate(episodes):
-        _check_episode(i, episode, episodes[0])
-    length = np.array([len(e["rewards"]) for e in episodes], np.int64)
-    return Trajectories(
-        observations=np.concatenate([np.asarray(e["observations"], np.float32) for e in episodes]),
-        actions=np.concatenate([np.asarray(e["actions"], np.float32) for e in episodes]),
-        rewards=np.concatenate([np.asarray(e["rewards"], np.float32) for e in episodes]),
-        returns_to_go=np.concatenate([returns_to_go(np.asarray(e["rewards"])) for e in episodes]),
-        start=np.concatenate([[0], np.cumsum(length)[:-1]]).astype(np.int64),
-        length=length,
-        task=np.full(len(episodes), task, np.int64),
-        terminated=np.array([bool(e.get("terminated", False)) for e in episodes]),
-    ).loaded()
-
-
-def _check_episode(number: int, episode: dict[str, Array], first: dict[str, Array]) -> None:
-    dims = {"observations": 2, "actions": 2, "rewards": 1}
-    missing = [name for name in dims if name not in episode]
-    if missing:
-        raise UserError(f"trajectory {number} has no {' and no '.join(missing)}")
-    shapes = {name: np.shape(episode[name]) for name in dims}
-    for name, shape in shapes.items():
-        if len(shape) != dims[name] or shape[1:] != np.shape(first[name])[1:]:
-            wanted = "[T]" if name == "rewards" else "[T, size], the same size in every trajectory"
-            raise UserError(f"trajectory {number}: {name} has shape {shape}, expected {wanted}")
-    lengths = {name: shape[0] for name, shape in shapes.items()}
-    if len(set(lengths.values())) != 1 or lengths["rewards"] == 0:
-        raise UserError(f"trajectory {number} needs as many observations as actions and rewards, got {lengths}")
+        which = np.repeat(np.arange(len(self)), self.length)
+        found = {name: (getattr(self, name), rows, which) for name in PER_STEP}
+        found["final_observations"] = (self.final_observations, np.arange(len(self)), np.arange(len(self)))
+        copies: dict[str, Any] = {}
+        for name, (array, picked, owner) in found.items():
+            if array is None:
+                continue
+            copies[name] = np.asarray(array[picked], np.float32)
+            bad = np.argwhere(~np.isfinite(copies[name]))
+            if len(bad):
+                raise UserError(
+                    f"the data has a non-finite number in {name} of trajectory {owner[bad[0][0]]} of the selection"
+                )
+        start = np.concatenate([[0], np.cumsum(self.length)[:-1]]).astype(np.int64)
+        return replace(self, **copies, start=start)
 
 
 def returns_to_go(rewards: Array) -> Array:

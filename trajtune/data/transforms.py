@@ -1,18 +1,19 @@
 """What finetuning sees of a reward. Scores always use the real one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from trajtune.data.setting import Reward
 from trajtune.data.trajectories import Trajectories
 
 
-class Reward(NamedTuple):
+class Transform(NamedTuple):
     """A transform of trajectories, and whether an acting agent sees its reward only at the end."""
 
-    transform: Callable[[Trajectories], Trajectories]
+    apply: Callable[[Trajectories], Trajectories]
     delayed: bool
 
 
@@ -39,7 +40,7 @@ def sparse(data: Trajectories) -> Trajectories:
     )
 
 
-REWARDS: dict[str, Reward] = {
-    "dense": Reward(dense, delayed=False),
-    "sparse": Reward(sparse, delayed=True),
+REWARDS: Mapping[Reward, Transform] = {
+    "dense": Transform(dense, delayed=False),
+    "sparse": Transform(sparse, delayed=True),
 }

@@ -3,49 +3,59 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from trajtune.artifacts import DATASET, ELSEWHERE, MARK, claim, clear, finish
 from trajtune.data.store import (
+    ACHIEVED,
     DTYPES,
     FILES,
     FLAT,
-    FORMAT,
     INDEX,
     INDEX_DTYPES,
     METADATA,
-    VERSION,
     Dataset,
     check_metadata,
+    files_of,
 )
 from trajtune.data.trajectories import Array, returns_to_go
 from trajtune.errors import UserError, unknown
-from trajtune.files import disk_error, sha256, write_arrays, write_json
+from trajtune.files import disk_error, read_json, write_arrays
+
+BESIDE = ("parts", "experts")
+"""What a collection may have in its folder beside the dataset."""
 
 
 class DatasetWriter:
-    """Write a dataset one trajectory at a time; nothing is a dataset until ``finish`` has written its metadata.
+    """Write a dataset one trajectory at a time; nothing is a dataset until ``finish`` has written its header.
 
-    As a context manager it closes its files and removes the raw rows when ``finish`` was not reached.
+    The folder is new, empty, or claimed for a dataset: then what an earlier writer left in it is written anew. As a
+    context manager the writer closes its files and removes the raw rows when ``finish`` was not reached.
     """
 
-    def __init__(self, path: Path | str, observation_dim: int, action_dim: int, dtype: str = "float32") -> None:
+    def __init__(
+        self, path: Path | str, observation_dim: int, action_dim: int, dtype: str = "float32", achieved_dim: int = 0
+    ) -> None:
         if dtype not in DTYPES:
             raise unknown("dtype", dtype, DTYPES)
         self._path = Path(path)
-        if (self._path / METADATA).exists():
-            raise UserError(f"{self._path} already holds a dataset: choose another folder")
+        self._dims = {"observation_dim": observation_dim, "action_dim": action_dim, "achieved_dim": achieved_dim}
         self._dtypes = {"observations": dtype, "actions": dtype, "rewards": "<f4", "returns_to_go": "<f4"}
-        self._shapes = {
+        self._shapes: dict[str, tuple[int, ...]] = {
             "observations": (observation_dim,),
             "actions": (action_dim,),
             "rewards": (),
             "returns_to_go": (),
         }
+        if achieved_dim:
+            self._dtypes[ACHIEVED], self._shapes[ACHIEVED] = "<f4", (achieved_dim,)
+        self._own_mark = _take(self._path)
+        self._files: dict[str, BinaryIO] = {}
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
-            self._files = {name: open(self._path / f"{name}.bin", "wb") for name in FLAT}  # noqa: SIM115
+            for name in self._shapes:
+                self._files[name] = open(self._path / f"{name}.bin", "wb")  # noqa: SIM115
         except OSError as error:
             raise disk_error(self._path, error) from error
         self._rows = 0
@@ -60,26 +70,34 @@ class DatasetWriter:
                 file.close()
         for name in self._files:
             (self._path / f"{name}.bin").unlink(missing_ok=True)
+        if self._own_mark and not (self._path / METADATA).exists():
+            clear(self._path, (INDEX, *(f"{name}.npy" for name in self._files)))
 
     def add(
         self,
         observations: Array,
         actions: Array,
         rewards: Array,
-        final_observation: Array,
+        final_observation: Array | None,
         *,
         task: int,
         quality: int,
         seed: int,
         terminated: bool = False,
+        achieved: Array | None = None,
     ) -> None:
-        """Append one trajectory: observations [T, S], actions [T, A], rewards [T], final_observation [S]."""
+        """Append one trajectory: observations [T, S], actions [T, A], rewards [T], final_observation [S].
+
+        The last may be None, not known, in all trajectories or in none. ``achieved`` is [T, D] if D is not 0.
+        """
         number, steps = len(self._index["start"]), rewards.size
         if steps == 0:
             raise UserError(f"trajectory {number} has no steps")
-        arrays = {"observations": observations, "actions": actions, "rewards": rewards}
-        shapes = {name: (steps, *self._shapes[name]) for name in arrays}
-        arrays["final_observation"], shapes["final_observation"] = final_observation, self._shapes["observations"]
+        given = {"observations": observations, "actions": actions, "rewards": rewards, ACHIEVED: achieved}
+        shapes = {name: (steps, *shape) for name, shape in self._shapes.items()}
+        given["final_observation"], shapes["final_observation"] = final_observation, self._shapes["observations"]
+        arrays = {name: array for name, array in given.items() if array is not None}
+        self._check_given(number, set(arrays))
         for name, array in arrays.items():
             if array.shape != shapes[name]:
                 raise UserError(f"trajectory {number}: {name} has shape {array.shape}, expected {shapes[name]}")
@@ -97,30 +115,41 @@ class DatasetWriter:
                 file.write(stored[name].tobytes())
         except OSError as error:
             raise disk_error(self._path, error) from error
-        entry = (self._rows, steps, task, quality, seed, terminated, stored["final_observation"])
+        entry = (self._rows, steps, task, quality, seed, terminated, stored.get("final_observation"))
         for name, value in zip(self._index, entry, strict=True):
             self._index[name].append(value)
         self._rows += steps
 
+    def _check_given(self, number: int, given: set[str]) -> None:
+        """What is optional is in all trajectories or in none."""
+        if (ACHIEVED in given) != (ACHIEVED in self._shapes):
+            told = "gives" if ACHIEVED in given else "does not give"
+            raise UserError(f"trajectory {number} {told} {ACHIEVED}, for which the writer has {self._dims}")
+        known = [each is not None for each in self._index["final_observations"]]
+        if known and known[0] != ("final_observation" in given):
+            raise UserError(f"trajectory {number}: the final observation is known in all trajectories or in none")
+
     def finish(self, metadata: dict[str, Any]) -> Dataset:
-        """Put headers before the arrays, checksum everything, and write the metadata last."""
+        """Put headers before the arrays, checksum everything, and write the dataset's header last.
+
+        ``metadata`` has the ``suite``, the names of its ``qualities`` and whatever else is to be known of the data.
+        """
         if not self._index["start"]:
             raise UserError("there are no trajectories to write")
+        sizes = {"trajectories": len(self._index["start"]), "steps": self._rows}
+        about = {**metadata, **self._dims, **sizes}
+        check_metadata(self._path / METADATA, about)
         for name, file in self._files.items():
             try:
                 file.close()  # writes what is still buffered
             except OSError as error:
                 raise disk_error(self._path, error) from error
             self._finish_array(name)
-        write_arrays(self._path / INDEX, {n: np.array(values, INDEX_DTYPES[n]) for n, values in self._index.items()})
-        files = {}
-        for name in FILES:
-            files[name] = {"bytes": (self._path / name).stat().st_size, "sha256": sha256(self._path / name)}
-        head = {"format": FORMAT, "version": VERSION}
-        sizes = {"trajectories": len(self._index["start"]), "steps": self._rows}
-        complete = {**head, **metadata, **sizes, "files": files}
-        check_metadata(self._path / METADATA, complete)
-        write_json(self._path / METADATA, complete)
+        columns = {name: values for name, values in self._index.items() if values[0] is not None}
+        write_arrays(self._path / INDEX, {n: np.array(values, INDEX_DTYPES[n]) for n, values in columns.items()})
+        finish(self._path, DATASET, about, files_of(about))
+        if self._own_mark:
+            clear(self._path)
         return Dataset.open(self._path, verify=False)
 
     def _finish_array(self, name: str) -> None:
@@ -138,3 +167,23 @@ class DatasetWriter:
         except OSError as error:
             raise disk_error(final, error) from error
         raw.unlink()
+
+
+def _take(folder: Path) -> bool:
+    """Make sure that a folder is there to be written; return whether the mark in it is the writer's own.
+
+    Nothing is ever written over that might be somebody's: either the folder is marked as that of a dataset that is
+    being made, or it has nothing in it but what a collection keeps beside.
+    """
+    own: dict[str, Any] = {}
+    if (folder / METADATA).exists():
+        raise UserError(f"{folder} already holds a dataset: {ELSEWHERE}")
+    if not (folder / MARK).exists():
+        claim(folder, DATASET, own, BESIDE)
+        return True
+    mark = read_json(folder / MARK, DATASET.name)
+    ours = {MARK, *BESIDE, *FILES, *(f"{name}{end}" for name in (*FLAT, ACHIEVED) for end in (".bin", ".npy"))}
+    strange = [each.name for each in folder.iterdir() if each.name not in ours and not each.name.startswith(".")]
+    if mark.get("kind") != DATASET.name or strange:
+        raise UserError(f"{folder} already holds something else: {ELSEWHERE}")
+    return mark.get("run") == own

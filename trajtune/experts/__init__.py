@@ -1,1 +1,1 @@
-"""Where data comes from: soft actor-critic (goal-conditioned, or one per task) and scripted policies."""
+"""From an environment to a dataset: experts, policies of medium quality, recording."""

@@ -1,32 +1,33 @@
-"""Train a (goal-conditioned) SAC expert with ``sbx``, leaving actor checkpoints along the way.
+"""Train a SAC expert with ``sbx``, goal-conditioned or of one task, leaving actor checkpoints along the way.
 
 Training goes in rounds: one episode length on every body. The state is saved between rounds, so a run that was killed
 continues with the same command and ends with the same bits as one that was not.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trajtune import artifacts
 from trajtune.errors import UserError
-from trajtune.files import claim_folder, read_arrays, read_json, write_arrays, write_json
+from trajtune.files import read_arrays, read_json, write_arrays, write_json
+from trajtune.progress import Progress, silent
 from trajtune.suites.base import Array, Suite
 
 BODIES = 8
-MARK = "expert.json"
+ACTORS = "actor-*.safetensors"
 CHUNK = 8  # control steps of every body between two calls of the learner
 
 
 @dataclass(frozen=True)
 class SACConfig:
-    """Soft actor-critic as ``sbx`` has it: 256 x 256, batch 128, one gradient step per four environment steps."""
+    """Soft actor-critic as ``sbx`` has it: 256 x 256, one gradient step per four environment steps."""
 
     updates: int
     learning_rate: float = 3e-4
-    batch_size: int = 128
+    batch_size: int = 256
     learning_starts: int = 4000
     checkpoint_every: int = 4000
     """Updates between two saved actors."""
@@ -36,42 +37,44 @@ class SACConfig:
 
 def train_expert(
     suite: Suite,
-    goals: Array | None,
+    task: int | None,
     config: SACConfig,
     folder: Path,
     seed: int,
-    progress: Callable[[int], None] = lambda updates: None,
+    progress: Progress = silent,
+    stage: str = "training the expert (updates)",
 ) -> list[Path]:
     """Train for ``config.updates`` and return the actors' files, oldest first. Continues where ``folder`` stands.
 
-    ``goals`` [n, G] restricts training to those goals (one row: a single-task expert, nothing is relabelled);
-    ``None`` trains on the suite's whole distribution with relabelling. A folder with another expert is an error; more
-    updates than before continue it only while its training state is there.
+    ``task`` is what a single-task expert trains on, with the environment's own reward; ``None`` trains on the suite's
+    whole distribution of goals with relabelling. A folder with another expert is a ``UserError``.
     """
-    run = {"suite": suite.name, "goals": None if goals is None else goals.tolist(), "seed": seed, **asdict(config)}
-    del run["updates"]
-    if not (folder / MARK).exists() and any(folder.glob("actor-*")):
-        raise UserError(f"{folder} holds actors without {MARK}, which says whose they are: choose another folder")
-    claim_folder(folder, MARK, run, "expert")
-    actor_file = folder / f"actor-{config.updates:09d}.safetensors"
-    if not actor_file.exists():
-        _train(suite, goals, config, folder, seed, progress)
-    return sorted(folder.glob("actor-*.safetensors"))
+    if task is None and suite.relabel is None:
+        raise UserError(f"suite {suite.name} cannot relabel rewards: train one expert a task")
+    run = {"suite": suite.name, "task": task, "seed": seed, **asdict(config)}
+    if artifacts.finished(folder, artifacts.EXPERT, run) is None:
+        artifacts.claim(folder, artifacts.EXPERT, run)
+        _train(suite, task, config, folder, seed, progress, stage)
+        artifacts.finish(folder, artifacts.EXPERT, {"run": run}, [path.name for path in sorted(folder.glob(ACTORS))])
+    unfinished = [path for pattern in ("state.json", "state-*", "replay-*") for path in folder.glob(pattern)]
+    artifacts.clear(folder, [path.name for path in unfinished])  # the run is complete: only its actors are of use
+    return sorted(folder.glob(ACTORS))
 
 
 def _train(
-    suite: Suite, goals: Array | None, config: SACConfig, folder: Path, seed: int, progress: Callable[[int], None]
+    suite: Suite, task: int | None, config: SACConfig, folder: Path, seed: int, progress: Progress, stage: str
 ) -> None:
     try:
         from sbx import SAC
     except ImportError as error:
         raise UserError(f"training experts needs the extra: pip install 'trajtune[experts]' ({error})") from None
-    from trajtune.experts.goals import GoalVecEnv, RelabelBuffer
+    from trajtune.experts.bodies import RelabelBuffer, SuiteVecEnv
 
-    round_steps = -(-suite.horizon // CHUNK) * CHUNK
+    horizon = suite.longest if task is None else suite.horizon(task)
+    round_steps = -(-horizon // CHUNK) * CHUNK
     updates_per_round = round_steps * BODIES // 4
     rounds = -(-config.updates // updates_per_round) + -(-config.learning_starts // (round_steps * BODIES))
-    env = GoalVecEnv(suite, goals, BODIES, seed)
+    env = SuiteVecEnv(suite, task, BODIES, seed)
     model = SAC(
         "MlpPolicy",
         env,
@@ -82,17 +85,20 @@ def _train(
         train_freq=(CHUNK, "step"),
         gradient_steps=CHUNK * BODIES // 4,
         replay_buffer_class=RelabelBuffer,
-        replay_buffer_kwargs={"suite": suite, "relabel": goals is None, "seed": seed},
+        replay_buffer_kwargs={
+            "relabel": suite.relabel if task is None else None,
+            "goal_dim": len(suite.task(task or 0).goal),
+            "seed": seed,
+        },
         seed=seed,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     done, last_actor = _load_state(model, folder)
     buffer: Any = model.replay_buffer
     saved_rows, saved_updates = buffer.pos, model._n_updates
     while model._n_updates < config.updates:
         env.begin_round(done)
         model.set_env(env, force_reset=False)
-        model._last_obs = env._full()
+        model._last_obs = env.full()
         model.learn(round_steps * BODIES, log_interval=None, reset_num_timesteps=False)
         done += 1
         if config.checkpoint_every <= model._n_updates - last_actor and model._n_updates < config.updates:
@@ -101,10 +107,8 @@ def _train(
         if model._n_updates - saved_updates >= config.save_every:
             _save_state(model, folder, done, saved_rows, last_actor)
             saved_rows, saved_updates = buffer.pos, model._n_updates
-        progress(model._n_updates)
+        progress(stage, min(model._n_updates, config.updates), config.updates)
     _save_actor(model, folder / f"actor-{config.updates:09d}.safetensors")
-    for path in [folder / "state.json", *folder.glob("state-*"), *folder.glob("replay-*")]:
-        path.unlink(missing_ok=True)  # the run is complete: only its actors are of use
     env.close()
 
 
@@ -138,8 +142,7 @@ def _save_state(model: Any, folder: Path, rounds: int, saved_rows: int, last_act
 
     buffer = model.replay_buffer
     rows = slice(saved_rows, buffer.pos)
-    names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts", "achieved")
-    write_arrays(folder / f"replay-{rounds:06d}.safetensors", {name: getattr(buffer, name)[rows] for name in names})
+    write_arrays(folder / f"replay-{rounds:06d}.safetensors", buffer.columns(rows))
     arrays: dict[str, Array] = {"key": np.asarray(model.key), "policy_key": np.asarray(model.policy.key)}
     for name, state in _states(model).items():
         _flatten(name, to_state_dict(state), arrays)
@@ -169,13 +172,7 @@ def _load_state(model: Any, folder: Path) -> tuple[int, int]:
     arrays = read_arrays(folder / f"state-{meta['rounds']:06d}.safetensors", "expert state")
     buffer = model.replay_buffer
     for name in meta["replay"]:
-        part = read_arrays(folder / name, "replay")
-        rows = slice(buffer.pos, buffer.pos + len(part["rewards"]))
-        if buffer.achieved is None:
-            buffer.achieved = np.zeros((buffer.buffer_size, *part["achieved"].shape[1:]), np.float32)
-        for key, value in part.items():
-            getattr(buffer, key)[rows] = value
-        buffer.pos = rows.stop
+        buffer.append(read_arrays(folder / name, "replay"))
     restored = {n: from_state_dict(s, _fill(n, to_state_dict(s), arrays)) for n, s in _states(model).items()}
     model.policy.actor_state, model.policy.qf_state = restored["actor"], restored["critic"]
     model.ent_coef_state = restored["entropy"]

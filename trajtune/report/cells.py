@@ -1,19 +1,25 @@
 """Each cell's score beside a baseline, over the tasks and seeds that both have."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from trajtune.data.setting import Setting
 from trajtune.errors import UserError, unknown
+from trajtune.files import differing
 from trajtune.statistics import Interval, stratified_interval
-from trajtune.study.results import ZERO_SHOT, Result
+from trajtune.study.cell import ZERO_SHOT
+from trajtune.study.results import Result
+
+Unit = Literal["normalised", "success", "return"]
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One algorithm x tuning in one suite and data setting, over tasks and seeds."""
+    """One algorithm x tuning in one suite and data setting, over tasks and seeds; scores in the comparison's unit."""
 
     algorithm: str
     tuning: str
@@ -21,10 +27,11 @@ class CellSummary:
     runs: int
     """Tasks times seeds that have a final score."""
     diverged: int
+    failed: int
     mean_return: float | None
-    normalised: float | None
+    score: float | None
     gain: float | None
-    """Normalised return minus the baseline's, episode by episode: same task, seed, prompts and episode seeds."""
+    """Score minus the baseline's, episode by episode: same task, seed, prompts and episode seeds."""
     interval: Interval | None
     """95% bootstrap interval of the gain, episodes resampled within each run: it speaks of these tasks and seeds."""
     finetune_seconds: float
@@ -34,8 +41,8 @@ class CellSummary:
     @property
     def verdict(self) -> str:
         """Better or worse than the baseline where the interval leaves zero out."""
-        if self.diverged:  # what is left is no fair sample
-            return "diverged"
+        if self.diverged or self.failed:  # what is left is no fair sample
+            return "diverged" if self.diverged else "failed"
         if self.interval is None:
             return ""
         return "better" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "same"
@@ -46,11 +53,13 @@ class Comparison:
     """The cells of one suite and data setting, in the order of the study."""
 
     suite: str
-    quality: str
+    quality: str | None
     trajectories: int
     reward: str
     baseline: str
     """Zero-shot, or an algorithm: each cell is compared with that algorithm under the same tuning."""
+    unit: Unit
+    """What scores are in: normalised returns, success, or raw returns where the references are not known."""
     tasks: tuple[str, ...]
     zero_shot: CellSummary | None
     cells: tuple[CellSummary, ...]
@@ -77,66 +86,80 @@ def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comp
 
     Everything stays in the order of the results.
     """
-    names = list(dict.fromkeys(r.algorithm for r in results))
+    names = list(dict.fromkeys(r.run.algorithm for r in results))
     if baseline not in (ZERO_SHOT, *names):
         raise unknown("baseline", baseline, names)
-    settings = dict.fromkeys((r.suite, r.quality, r.trajectories, r.reward) for r in results)
-    return [_compare(key, results, baseline) for key in settings]
+    settings = dict.fromkeys((r.run.suite, r.run.setting) for r in results)
+    return [_compare(suite, setting, results, baseline) for suite, setting in settings]
 
 
-def _compare(key: tuple[str, str, int, str], results: Sequence[Result], baseline: str) -> Comparison:
-    chosen = [r for r in results if (r.suite, r.quality, r.trajectories, r.reward) == key]
+def _compare(suite: str, setting: Setting, results: Sequence[Result], baseline: str) -> Comparison:
+    chosen = [r for r in results if (r.run.suite, r.run.setting) == (suite, setting)]
     cells: dict[tuple[str, str, str], list[Result]] = {}
     for result in chosen:
-        cells.setdefault((result.algorithm, result.label, result.tuning), []).append(result)
+        cells.setdefault((result.run.algorithm, result.label, result.run.tuning), []).append(result)
     zero = next((runs for (algorithm, *_), runs in cells.items() if algorithm == ZERO_SHOT), [])
-    tasks = {r.task: r.name for r in chosen}
+    tasks = {r.run.task: r.name for r in chosen}
+    unit = _unit([r for r in chosen if r.scored])
 
     def bases(cell: tuple[str, str, str]) -> dict[tuple[int, int], Result]:
         algorithm, _, tuning = cell
         runs = zero if baseline == ZERO_SHOT else cells.get((baseline, "", tuning), [])
-        return {} if algorithm == baseline else {(r.task, r.seed): r for r in runs}
+        return {} if algorithm == baseline else {(r.run.task, r.run.seed): r for r in runs if r.scored}
 
     return Comparison(
-        *key,
-        baseline=baseline,
+        suite,
+        setting.quality,
+        setting.trajectories,
+        setting.reward,
+        baseline,
+        unit,
         tasks=tuple(tasks[t] for t in sorted(tasks)),
-        zero_shot=_summary(zero, {}) if zero else None,
-        cells=tuple(_summary(runs, bases(cell)) for cell, runs in cells.items() if cell[0] != ZERO_SHOT),
+        zero_shot=_summary(zero, {}, unit) if zero else None,
+        cells=tuple(_summary(runs, bases(cell), unit) for cell, runs in cells.items() if cell[0] != ZERO_SHOT),
     )
 
 
-def _summary(runs: Sequence[Result], base: dict[tuple[int, int], Result]) -> CellSummary:
-    scored = [r for r in runs if r.diverged is None]
-    gains = [gain for r in scored if (gain := _gain(r, base.get((r.task, r.seed)))) is not None]
+def _unit(scored: Sequence[Result]) -> Unit:
+    """What every one of these results can be told in: the suite's own metric, if it is success."""
+    if scored and all(r.metric == "success" and r.successes is not None for r in scored):
+        return "success"
+    return "normalised" if all(r.normalised is not None for r in scored) else "return"
+
+
+def _scores(result: Result, unit: Unit) -> npt.NDArray[np.float64]:
+    """Every episode's score."""
+    values = {"success": result.successes, "normalised": result.normalised_returns, "return": result.returns}[unit]
+    return np.asarray(values, np.float64)
+
+
+def _summary(runs: Sequence[Result], base: dict[tuple[int, int], Result], unit: Unit) -> CellSummary:
+    scored, ended = [r for r in runs if r.scored], [r for r in runs if r.failed is None]
+    gains = [_gain(r, base[r.run.task, r.run.seed], unit) for r in scored if (r.run.task, r.run.seed) in base]
     enough = bool(gains) and min(map(len, gains)) > 1  # of one episode, nothing is known about its spread
-    normalised = [r.normalised for r in scored if r.normalised is not None]
     returns = [r.mean_return for r in scored if r.mean_return is not None]
     return CellSummary(
-        algorithm=runs[0].algorithm,
-        tuning=runs[0].tuning,
+        algorithm=runs[0].run.algorithm,
+        tuning=runs[0].run.tuning,
         label=runs[0].label,
         runs=len(scored),
-        diverged=len(runs) - len(scored),
+        diverged=sum(r.diverged is not None for r in runs),
+        failed=sum(r.failed is not None for r in runs),
         mean_return=float(np.mean(returns)) if returns else None,
-        normalised=float(np.mean(normalised)) if normalised else None,
+        score=float(np.mean([_scores(r, unit).mean() for r in scored])) if scored else None,
         gain=float(np.mean([g.mean() for g in gains])) if gains else None,
         interval=stratified_interval(gains) if enough else None,  # type: ignore[arg-type]
-        finetune_seconds=float(np.median([r.finetune_seconds for r in runs])),
+        finetune_seconds=float(np.median([r.finetune_seconds for r in ended])) if ended else 0.0,
         evaluate_seconds=float(np.median([r.evaluate_seconds for r in scored])) if scored else 0.0,
     )
 
 
-SHARED = ("agent", "data", "episodes", "precision")
-"""What two runs must have in common for their episodes to be pairs."""
-
-
-def _gain(result: Result, base: Result | None) -> npt.NDArray[np.float64] | None:
-    """Every episode's normalised return minus the baseline's; None where either is not known."""
-    if base is None or base.normalised_returns is None or result.normalised_returns is None:
-        return None
-    odd = [name for name in SHARED if result.run.get(name) != base.run.get(name)]
+def _gain(result: Result, base: Result, unit: Unit) -> npt.NDArray[np.float64]:
+    """Every episode's score minus the baseline's: they must be of the same agent, data and episodes to be pairs."""
+    wanted, found = result.run, base.run
+    odd = [name for name in ("agent", "data") if getattr(wanted, name) != getattr(found, name)]
+    odd += differing(*(asdict(replace(r.evaluation, points=0, curve_episodes=0)) for r in (found, wanted)))
     if odd or len(result.returns) != len(base.returns):
-        cell = f"{result.algorithm} x {result.tuning} on task {result.task} of {result.suite}"
-        raise UserError(f"{cell} is of another {', '.join(odd) or 'number of episodes'} than its {base.algorithm}")
-    return np.subtract(result.normalised_returns, base.normalised_returns)
+        cell = f"{wanted.algorithm} x {wanted.tuning} on task {wanted.task} of {wanted.suite}"
+        raise UserError(f"{cell} is of another {', '.join(odd) or 'number of episodes'} than its {found.algorithm}")
+    return _scores(result, unit) - _scores(base, unit)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from trajtune.report.cells import CellSummary, Comparison
-from trajtune.study.results import UNTUNED
+from trajtune.study.cell import UNTUNED
 
-MARKS = {"better": " ↑", "worse": " ↓", "same": "", "diverged": "", "": ""}
+MARKS = {"better": " ↑", "worse": " ↓"}
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -17,41 +17,58 @@ def _section(c: Comparison) -> list[str]:
     lines = [f"## {title(c)}", ""]
     lines.append(f"Tasks: {', '.join(c.tasks)}.")
     if c.zero_shot is not None:
-        lines[-1] += f" Zero-shot: {_number(c.zero_shot.normalised, 3)} ({_number(c.zero_shot.mean_return, 1)})."
-    marks = [["" if cell is None else mark(cell) for cell in line] for line in c.matrix]
+        zero = c.zero_shot
+        lines[-1] += f" Zero-shot: {_number(zero.score, digits(c))}"
+        lines[-1] += "." if c.unit == "return" else f" ({_number(zero.mean_return, 1)})."
+    marks = [["" if cell is None else mark(cell, c) for cell in line] for line in c.matrix]
     rows = [[cell_name(row), *line] for row, line in zip(c.rows, marks, strict=True)]
-    lines += ["", *_table(["normalised", *c.tunings], rows)]
-    lines += ["", *_table(columns(c), [cell_row(cell) for cell in c.cells])]
+    lines += ["", *_table([c.unit, *c.tunings], rows)]
+    lines += ["", *_table(columns(c), [cell_row(cell, c) for cell in c.cells])]
     return lines
 
 
 def title(c: Comparison) -> str:
     """Suite and data setting in words."""
     reward = "" if c.reward == "dense" else f", {c.reward} reward"
-    return f"{c.suite}, {c.trajectories} {c.quality} trajectories{reward}"
+    quality = "" if c.quality is None else f"{c.quality} "
+    return f"{c.suite}, {c.trajectories} {quality}trajectories{reward}"
 
 
 def columns(c: Comparison) -> list[str]:
     """What stands above ``cell_row``."""
-    difference = [f"minus {c.baseline}", "95% interval", ""]
-    return ["cell", "runs", "return", "normalised", *difference, "finetune s", "evaluate s"]
+    scores = ["return"] if c.unit == "return" else ["return", c.unit]
+    return ["cell", "runs", *scores, f"minus {c.baseline}", "95% interval", "", "finetune s", "evaluate s"]
 
 
-def mark(cell: CellSummary) -> str:
-    """The normalised score, with an arrow where the cell is better or worse than its baseline."""
-    if cell.normalised is None:
+def digits(c: Comparison) -> int:
+    """How many a score of this unit is shown with."""
+    return 1 if c.unit == "return" else 3
+
+
+def mark(cell: CellSummary, c: Comparison) -> str:
+    """The score, with an arrow where the cell is better or worse than its baseline."""
+    if cell.score is None:
         return cell.verdict
-    return f"{cell.normalised:.2f}{MARKS[cell.verdict]}" + (f" ({cell.diverged} diverged)" if cell.diverged else "")
+    score = f"{cell.score:.{1 if c.unit == 'return' else 2}f}{MARKS.get(cell.verdict, '')}"
+    return " ".join([score, *(f"({text})" for text in _odd(cell))])
 
 
-def cell_row(cell: CellSummary) -> list[str]:
+def cell_row(cell: CellSummary, c: Comparison) -> list[str]:
     """What a table says of a cell, under ``columns``."""
-    runs = str(cell.runs) + (f" + {cell.diverged} diverged" if cell.diverged else "")
-    interval = "-" if cell.interval is None else f"[{cell.interval[0]:.3f}, {cell.interval[1]:.3f}]"
-    scores = [_number(cell.mean_return, 1), _number(cell.normalised, 3), _number(cell.gain, 3), interval, cell.verdict]
+    n = digits(c)
+    runs = " + ".join([str(cell.runs), *_odd(cell)])
+    interval = "-" if cell.interval is None else f"[{cell.interval[0]:.{n}f}, {cell.interval[1]:.{n}f}]"
+    scores = [_number(cell.mean_return, 1)] + ([] if c.unit == "return" else [_number(cell.score, n)])
     row = cell_name((cell.algorithm, cell.label))
     name = row if cell.tuning == UNTUNED else f"{row} x {cell.tuning}"
-    return [name, runs, *scores, f"{cell.finetune_seconds:.1f}", f"{cell.evaluate_seconds:.1f}"]
+    seconds = [f"{cell.finetune_seconds:.1f}", f"{cell.evaluate_seconds:.1f}"]
+    return [name, runs, *scores, _number(cell.gain, n), interval, cell.verdict, *seconds]
+
+
+def _odd(cell: CellSummary) -> list[str]:
+    """How many runs have no score, and why."""
+    counts = {"diverged": cell.diverged, "failed": cell.failed}
+    return [f"{count} {name}" for name, count in counts.items() if count]
 
 
 def cell_name(row: tuple[str, str]) -> str:

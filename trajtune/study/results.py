@@ -1,79 +1,134 @@
-"""Result files of a study: one a cell and task, readable without torch."""
+"""Result files of a study: one a run, signed, readable without torch."""
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trajtune.artifacts import STUDY, read_header, signature
 from trajtune.configs import structured
 from trajtune.errors import UserError
-from trajtune.files import differing, read_json, write_json
+from trajtune.files import read_json, write_json
 from trajtune.statistics import normalised
+from trajtune.study.cell import ZERO_SHOT, Run
 
-FORMAT, VERSION = "trajtune-result", 1
-STUDY = "study.json"
-ZERO_SHOT, UNTUNED = "zero-shot", "none"
-"""Algorithm and tuning of a zero-shot cell."""
+FORMAT, VERSION = "trajtune-result", 2
+RESULTS = "*/*/*/seed-*/task-*.json"
+"""Where they lie in a study's folder."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a run had reached after some updates, over the first episodes of its evaluation."""
+
+    step: int
+    returns: tuple[float, ...]
+    mean_return: float
+    normalised: float | None
+    success: float | None
+    metrics: Mapping[str, float]
+    """The last that training had logged by then."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run was done. It decides no number that two machines should not agree on, but for rounding."""
+
+    processor: str
+    threads: int
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one cell gave on one task. A cell that diverged has a message, and no returns."""
+    """What one cell gave on one task. One that diverged or failed says so, and has no returns."""
 
-    suite: str
-    quality: str
-    trajectories: int
-    reward: str
-    algorithm: str
-    tuning: str
+    run: Run
+    """What decides all numbers below, but for those that say how long it took."""
     label: str
-    seed: int
-    task: int
     name: str
     """The task in words."""
-    run: Mapping[str, Any]
-    """What decides the numbers beside the fields above: digests of agent and data, number format, options, budget."""
-    returns: tuple[float, ...]
-    """Final return of every episode, in the order of the episode seeds."""
-    mean_return: float | None
-    normalised: float | None
-    references: Mapping[str, float]
-    target_return: float
-    """What the agent was asked for: the best return of the few-shot set."""
-    finetune_seconds: float
-    """Of one thread, wall clock; it depends on what else the machine did."""
-    evaluate_seconds: float
-    metrics: Mapping[str, float]
-    """The last that finetuning logged."""
+    metric: str
+    """What a score of this suite is first of all: return or success."""
+    returns: tuple[float, ...] = ()
+    """Of every episode at the end of training, in the order of the episode seeds."""
+    successes: tuple[bool, ...] | None = None
+    """The same episodes; None where the suite does not say what success is."""
+    lengths: tuple[int, ...] = ()
+    mean_return: float | None = None
+    normalised: float | None = None
+    """None where the references are not known."""
+    success: float | None = None
+    few_shot: str | None = None
+    """Digest of the few-shot set and its brief."""
+    references: Mapping[str, float] | None = None
+    target_return: float | None = None
+    """What the agent was asked for."""
+    curve: tuple[Point, ...] = ()
+    """From start to end of training; for zero-shot one point."""
+    achieved: tuple[tuple[float, ...], ...] = ()
+    """Mean over the episodes of what was achieved at every step, [T][D]; empty unless it was asked for."""
+    finetune_seconds: float = 0.0
+    """Of one thread, wall clock, evaluations along the way left out; it depends on what else the machine did."""
+    evaluate_seconds: float = 0.0
+    """Of the final score."""
+    machine: Machine | None = None
     diverged: str | None = None
+    """Why training or acting gave a number that is not finite."""
+    failed: str | None = None
+    """Why it could not be run to its end."""
+
+    @property
+    def scored(self) -> bool:
+        return self.diverged is None and self.failed is None
+
+    @property
+    def last(self) -> Point | None:
+        """The end of the curve: the final score, over the curve's episodes."""
+        return self.curve[-1] if self.curve else None
+
+    @property
+    def best(self) -> Point | None:
+        """The point of the curve with the highest mean return, the first of equals.
+
+        It is chosen on the episodes that it is judged by: to be shown beside the last, never instead.
+        """
+        return max(self.curve, key=lambda point: point.mean_return) if self.curve else None
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The last that training logged."""
+        return self.curve[-1].metrics if self.curve else {}
 
     @property
     def normalised_returns(self) -> list[float] | None:
         """Every episode's return between random (0) and expert (1); None where that is not known."""
-        values = [normalised(value, self.references) for value in self.returns]
+        values = [normalised(value, self.references or {}) for value in self.returns]
         return [v for v in values if v is not None] or None
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write one result file."""
-    write_json(path, {"format": FORMAT, "version": VERSION, **asdict(result)})
+    """Write one result file, signed over all that it says."""
+    value = {"format": FORMAT, "version": VERSION, **asdict(result)}
+    write_json(path, {**value, "digest": signature(value)})
 
 
 def read_result(path: Path) -> Result:
     """Read one result file; anything else is a ``UserError`` that names it."""
     value = read_json(path, "result")
-    if value.pop("format", None) != FORMAT:
+    if value.get("format") != FORMAT:
         raise UserError(f"{path} is not a trajtune result")
-    if (version := value.pop("version", None)) != VERSION:
-        raise UserError(f"{path} has result version {version}; this trajtune reads {VERSION}")
+    if (version := value.get("version")) != VERSION:
+        raise UserError(f"{path} has result version {version}; this trajtune reads {VERSION}: run the study anew")
+    if value.pop("digest", None) != signature(value):
+        raise UserError(f"{path} is damaged or was edited: it does not match its own digest; delete it to run it again")
     try:
-        result: Result = structured(Result, value, "result")
+        content = {name: each for name, each in value.items() if name not in ("format", "version")}
+        result: Result = structured(Result, content, "result")
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}; delete it to run it again") from None
-    if result.diverged is None and not (result.returns and all(map(math.isfinite, result.returns))):
-        raise UserError(f"{path} is damaged: its returns are not finite numbers; delete it to run it again")
+    if result.scored and not result.returns:
+        raise UserError(f"{path} is damaged: it has no returns; delete it to run it again")
     return result
 
 
@@ -81,28 +136,22 @@ def read_results(folder: Path | str) -> list[Result]:
     """Read every result below a study's folder, in the order in which the study declares its cells, zero-shot first."""
     root = Path(folder)
     order = _order(root)
-    results = [read_result(path) for path in sorted(root.glob("*/*/*/seed-*/task-*.json"))]
+    results = [read_result(path) for path in sorted(root.glob(RESULTS))]
     if not results:
         raise UserError(f"{root} has no results yet")
 
     def place(r: Result) -> tuple[bool, int, int, int]:
-        return r.algorithm != ZERO_SHOT, order.get((r.algorithm, r.tuning, r.label), len(order)), r.seed, r.task
+        name = r.run.algorithm, r.run.tuning, r.label
+        return r.run.algorithm != ZERO_SHOT, order.get(name, len(order)), r.run.seed, r.run.task
 
     return sorted(results, key=place)
 
 
 def _order(root: Path) -> dict[tuple[str, str, str], int]:
-    """The place of each algorithm x tuning in ``study.json``."""
-    study = read_json(root / STUDY, "study")
+    """The place of each algorithm x tuning in the study."""
+    study: Any = read_header(root, STUDY).get("study")
     try:
         names = [(a, t, str(m["label"])) for m in study["methods"] for a in m["algorithms"] for t in m["tunings"]]
         return {name: i for i, name in enumerate(names)}
     except (KeyError, TypeError):
-        raise UserError(f"{root / STUDY} is damaged: it does not list the study's methods") from None
-
-
-def differences(result: Result, identity: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Return the names under which a result differs from the one wanted: in its own fields, and in its run."""
-    wanted = json.loads(json.dumps(run))
-    other = [key for key, value in identity.items() if getattr(result, key) != value]
-    return other + differing(result.run, wanted)
+        raise UserError(f"{root / STUDY.header} is damaged: it does not list the study's methods") from None

@@ -1,26 +1,33 @@
-"""The agents and datasets a study works with, opened once a process."""
+"""The agents and datasets a study works with: what their headers say, and opened once a process."""
 
-import hashlib
-import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trajtune.agents import SavedAgent, load_agent
-from trajtune.data import Dataset
+from trajtune.artifacts import AGENT, read_header
+from trajtune.data.store import Dataset
 from trajtune.errors import UserError
-from trajtune.study.grid import Source
+from trajtune.shipped import shipped
+from trajtune.study.declaration import Source
+from trajtune.suites import get_suite
+
+if TYPE_CHECKING:
+    from trajtune.agents.saving import SavedAgent
 
 
 @lru_cache(maxsize=4)
-def agent_of(folder: Path) -> SavedAgent:
+def agent_of(folder: Path) -> "SavedAgent":
     """Load an agent."""
-    return load_agent(folder)
+    from trajtune.agents.saving import load_agent
+
+    return load_agent(shipped(str(folder)))
 
 
 @lru_cache(maxsize=4)
 def dataset_of(folder: Path) -> Dataset:
     """Open a dataset, checksums compared."""
-    return Dataset.open(folder)
+    return Dataset.open(shipped(str(folder)))
 
 
 def forget() -> None:
@@ -29,22 +36,22 @@ def forget() -> None:
     dataset_of.cache_clear()
 
 
-def digests(source: Source) -> dict[str, str]:
-    """Say which agent and which data these are, reference returns included."""
-    meta = dataset_of(source.data).metadata
-    about = {"files": {name: entry["sha256"] for name, entry in meta["files"].items()}, "to": meta.get("references")}
-    data = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    return {"agent": agent_of(source.agent).digest, "data": data}
+def agent_digest(suite: str, source: Source) -> str:
+    """Return which agent it is, from its header alone; a ``UserError`` if it is another suite's."""
+    header = read_header(source.found().agent, AGENT)
+    _same(source.agent, header.get("suite") or suite, suite)
+    return str(header["identity"])
 
 
-def check_data(suite: str, source: Source, quality: str, trajectories: int, tasks: list[int]) -> None:
-    """Find out now, not after hours, that agent or data are another suite's or that trajectories are missing."""
+def check_data(suite: str, source: Source, quality: str | None, trajectories: int, tasks: Sequence[int]) -> None:
+    """Find out now, not after hours, that the data is another suite's or that trajectories are missing."""
     dataset = dataset_of(source.data)
-    for path, found in (
-        (source.agent, agent_of(source.agent).provenance.get("suite", suite)),
-        (source.data, dataset.suite),
-    ):
-        if found != suite:
-            raise UserError(f"{path} is of suite {found}, the study names it for {suite}")
+    _same(source.data, dataset.suite, suite)
+    get_suite(suite).check_versions(dataset.metadata.get("versions", {}), source.data)
     for task in tasks:
         dataset.select([task], quality, trajectories, 0)
+
+
+def _same(path: Path, found: str, suite: str) -> None:
+    if found != suite:
+        raise UserError(f"{path} is of suite {found}, the study names it for {suite}")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from trajtune.suites.base import Array, Env, Suite, Task
+from trajtune.suites.base import Array, Env, Relabel, Suite, Task
+from trajtune.suites.references import shipped_references
 
 HORIZON = 200
 CONTROL_COST = 0.5
@@ -46,7 +47,7 @@ def _suite(name: str, summary: str, test: tuple[int, ...], on_fall: bool, varian
         summary=summary,
         observation_dim=27,
         action_dim=8,
-        horizon=HORIZON,
+        horizons=HORIZON,
         tasks=tuple(
             Task(i, f"{np.degrees(a):.1f} degrees", {"angle": float(a)}, (float(np.cos(a)), float(np.sin(a))))
             for i, a in enumerate(angles)
@@ -54,10 +55,9 @@ def _suite(name: str, summary: str, test: tuple[int, ...], on_fall: bool, varian
         train=tuple(i for i in range(50) if i not in test),
         test=test,
         make=_make_ending_on_fall if on_fall else _make,
-        reward=direction_reward,
-        random_goals=_random_directions,
-        nearby_goals=_nearby_directions,
+        relabel=Relabel(direction_reward, _random_directions, _nearby_directions),
         expert_updates=800_000,
+        references=shipped_references(name),
         variant_of=variant_of,
     )
 

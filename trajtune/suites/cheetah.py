@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from trajtune.suites.base import Array, Env, Suite, Task
+from trajtune.suites.base import Array, Env, Relabel, Suite, Task
+from trajtune.suites.references import shipped_references
 
 HORIZON = 200
 CONTROL_COST = 0.05
@@ -54,15 +55,14 @@ def _velocity_suite(name: str, summary: str, count: int, test: tuple[int, ...], 
         summary=summary,
         observation_dim=20,
         action_dim=6,
-        horizon=HORIZON,
+        horizons=HORIZON,
         tasks=tuple(Task(i, f"v*={v:.3f} m/s", {"velocity": float(v)}, (float(v),)) for i, v in enumerate(velocities)),
         train=tuple(i for i in range(count) if i not in test),
         test=test,
         make=_make_velocity,
-        reward=velocity_reward,
-        random_goals=_random_velocities,
-        nearby_goals=_nearby_velocities,
+        relabel=Relabel(velocity_reward, _random_velocities, _nearby_velocities),
         expert_updates=240_000,
+        references=shipped_references(name),
         variant_of=variant_of,
     )
 
@@ -85,13 +85,12 @@ def cheetah_dir() -> Suite:
         summary="HalfCheetah runs forward or backward (train and test tasks are the same two)",
         observation_dim=20,
         action_dim=6,
-        horizon=HORIZON,
+        horizons=HORIZON,
         tasks=tuple(Task(i, names[d], {"direction": d}, (d,)) for i, d in enumerate((1.0, -1.0))),
         train=(0, 1),
         test=(0, 1),
         make=_make_direction,
-        reward=direction_reward,
-        random_goals=_random_directions,
-        nearby_goals=_nearby_directions,
+        relabel=Relabel(direction_reward, _random_directions, _nearby_directions),
         expert_updates=240_000,
+        references=shipped_references("cheetah-dir"),
     )

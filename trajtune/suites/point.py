@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from trajtune.suites.base import Array, Env, Suite, Task
+from trajtune.seeds import stream
+from trajtune.suites.base import Array, Env, Relabel, Suite, Task
+from trajtune.suites.scripted import Scripted, closed_form
 
 HORIZON = 30
 SPEED = 0.1  # the longest step along one axis
@@ -24,11 +26,11 @@ class PointEnv:
         self.observation_space = Box(-np.inf, np.inf, (2,), np.float64)
         self.action_space = Box(-1.0, 1.0, (2,), np.float32)
         self._goal, self._t, self._position = np.asarray(goal), 0, np.zeros(2)
-        self._rng = np.random.default_rng()
+        self._rng = stream(0, "point")
 
     def reset(self, *, seed: int | None = None) -> tuple[Array, dict[str, Any]]:
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
+            self._rng = stream(seed, "point")
         self._t, self._position = 0, self._rng.uniform(-0.1, 0.1, 2)
         return self._position.copy(), {}
 
@@ -73,7 +75,7 @@ def point() -> Suite:
         summary="a NumPy point robot reaches a goal on a circle (for tests)",
         observation_dim=2,
         action_dim=2,
-        horizon=HORIZON,
+        horizons=HORIZON,
         tasks=tuple(
             Task(i, f"{np.degrees(a):.1f} degrees", {"angle": float(a)}, (float(np.cos(a)), float(np.sin(a))))
             for i, a in enumerate(angles)
@@ -81,9 +83,7 @@ def point() -> Suite:
         train=tuple(i for i in range(16) if i not in test),
         test=test,
         make=_make,
-        reward=distance_reward,
-        random_goals=_random_goals,
-        nearby_goals=_nearby_goals,
-        scripted=_straight,
         has_success=True,
+        relabel=Relabel(distance_reward, _random_goals, _nearby_goals),
+        experts={"scripted": Scripted(closed_form(_straight), summary="straight to the goal")},
     )

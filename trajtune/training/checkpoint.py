@@ -1,21 +1,18 @@
 """Checkpoints: one safetensors file with everything a step depends on, written atomically, never unpickled."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trajtune.agents.saving import tensors_digest
+from trajtune.compute.tensors import tensors_digest
 from trajtune.errors import UserError
-from trajtune.files import claim_folder, differing, write_atomically
+from trajtune.files import differing, write_atomically
 
-NAME = "checkpoint.safetensors"
-MARK = "unfinished.json"
-"""What an unfinished run has in its folder until the first checkpoint. Files without either are not a run's."""
+CHECKPOINT = "checkpoint.safetensors"
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -34,47 +31,33 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
         optimizer.state[parameter][name] = tensor if stays else tensor.to(parameter.device)
 
 
-@contextmanager
-def claimed(folder: Path | None, run: dict[str, Any]) -> Iterator[None]:
-    """Hold a folder for ``run``. One that holds something else is an error; a checkpoint is judged when it is loaded.
-
-    A run that fails before its first checkpoint has nothing to go on from and leaves the folder empty.
-    """
-    if folder is not None and not (folder / NAME).exists():
-        claim_folder(folder, MARK, run, "run")
-    try:
-        yield
-    except Exception:
-        if folder is not None:
-            (folder / MARK).unlink(missing_ok=True)
-        raise
-
-
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], run: dict[str, Any], step: int, log: list[Any]) -> None:
+def save_checkpoint(
+    folder: Path, tensors: dict[str, Tensor], run: Mapping[str, Any], step: int, log: list[Any]
+) -> None:
     """Write the state after ``step`` steps. ``run`` says what the run is, so that no other run continues it."""
     from safetensors.torch import save_file
 
     host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"run": json.dumps(run, sort_keys=True), "step": str(step), "log": json.dumps(log)}
-    metadata["digest"] = tensors_digest(host)
-    write_atomically(folder / NAME, lambda p: save_file(host, p, metadata=metadata))
-    (folder / MARK).unlink(missing_ok=True)
+    metadata["digest"] = tensors_digest(host, json.dumps(metadata, sort_keys=True))
+    write_atomically(folder / CHECKPOINT, lambda p: save_file(host, p, metadata=metadata))
 
 
-def load_checkpoint(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor], int, list[Any]] | None:
+def load_checkpoint(folder: Path, run: Mapping[str, Any]) -> tuple[dict[str, Tensor], int, list[Any]] | None:
     """Return tensors, step and log of a checkpoint; ``None`` without one; an error if it is another run's."""
     from safetensors import SafetensorError, safe_open
 
-    path = folder / NAME
+    path = folder / CHECKPOINT
     if not path.exists():
         return None
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            saved, step, log = json.loads(metadata["run"]), int(metadata["step"]), json.loads(metadata["log"])
+            metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if tensors_digest(tensors) != metadata["digest"]:
-            raise ValueError("its tensors do not match its digest")
+        digest = metadata.pop("digest")
+        if tensors_digest(tensors, json.dumps(metadata, sort_keys=True)) != digest:
+            raise ValueError("its contents do not match its digest")
+        saved, step, log = json.loads(metadata["run"]), int(metadata["step"]), json.loads(metadata["log"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged ({str(error)[:100]}): delete it to start again") from None
     wanted = json.loads(json.dumps(run))

@@ -1,57 +1,26 @@
 """Finetune an agent on a few recorded trajectories of one task."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 
-from trajtune.agents import SavedAgent
-from trajtune.algorithms import Shape, make_algorithm, resolve_algorithm
-from trajtune.data import REWARDS, Dataset, TaskPrompts, Trajectories, make_prompts
-from trajtune.errors import UserError, unknown
-from trajtune.policy import Plain, Policy
-from trajtune.training.checkpoint import claimed
-from trajtune.training.loop import Log, TrainConfig, clear_checkpoint, train
-from trajtune.tunings import STD, TUNINGS, make_policy, resolve_tuning
-from trajtune.tunings.saving import META, load_delta, read_delta_metadata, save_delta
+from trajtune.agents.saving import SavedAgent
+from trajtune.algorithms.base import Shape, make_algorithm
+from trajtune.artifacts import DELTA, claimed, clear, finished
+from trajtune.compute.precision import resolved
+from trajtune.data.fewshot import Brief, FewShot
+from trajtune.errors import UserError
+from trajtune.policy import Policy
+from trajtune.progress import Progress, silent
+from trajtune.training.checkpoint import CHECKPOINT
+from trajtune.training.config import Recipe
+from trajtune.training.deltas import load_delta, policy_for, save_delta
+from trajtune.training.loop import Log, train
 from trajtune.types import Batch
-
-
-@dataclass(frozen=True)
-class FewShot:
-    """The trajectories of one task that finetuning may use, and the prompts drawn from them."""
-
-    suite: str
-    task: int
-    trajectories: Trajectories
-    prompts: TaskPrompts
-    source: dict[str, Any] = field(default_factory=dict)
-    """Where they come from: dataset, quality, count, seed."""
-
-    @classmethod
-    def of(
-        cls,
-        trajectories: Trajectories,
-        suite: str,
-        task: int,
-        prompt_length: int,
-        references: dict[str, float] | None = None,
-        seed: int = 0,
-        source: dict[str, Any] | None = None,
-        reward: str = "dense",
-    ) -> Self:
-        """Make a few-shot set of trajectories in memory; ``prompt_length`` is the agent's, ``seed`` draws prompts.
-
-        ``reward`` is how finetuning sees the rewards: as they are, or ``sparse``, the return at the last step.
-        """
-        if reward not in REWARDS:
-            raise unknown("reward", reward, REWARDS)
-        trajectories = REWARDS[reward].transform(trajectories)
-        prompts = make_prompts(trajectories, prompt_length, references or {}, seed, REWARDS[reward].delayed)
-        return cls(suite, task, trajectories, prompts, {**(source or {}), "reward": reward})
 
 
 @dataclass(frozen=True)
@@ -59,141 +28,82 @@ class Finetuned:
     """A tuned policy, the log of its training, and what saving it needs."""
 
     policy: Policy
-    prompts: dict[int, TaskPrompts]
+    briefs: Mapping[int, Brief]
+    recipe: Recipe
+    run: Mapping[str, Any]
     log: Log
-    metadata: dict[str, Any]
 
     def save(self, folder: Path | str) -> None:
-        """Write the delta: only what moved, with its base's digest and the prompts to act under.
+        """Write the delta: only what moved, with its base's digest and the brief to act under.
 
         The folder must be new or empty.
         """
         path = Path(folder)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} already holds something else: choose another folder")
-        save_delta(path, self.policy, self.prompts, self.metadata)
-
-    def plain(self) -> Plain:
-        return self.policy.plain()
-
-
-def few_shot(
-    dataset: Dataset,
-    task: int,
-    quality: str | None,
-    count: int,
-    seed: int,
-    prompt_length: int,
-    reward: str = "dense",
-) -> FewShot:
-    """Take ``count`` trajectories of a task, drawn by ``seed``, into memory, with rewards dense or sparse."""
-    selected = dataset.select([task], quality, count, seed)
-    try:
-        trajectories = selected.loaded()
-    except UserError as error:  # a number that is not finite
-        raise UserError(f"{dataset.path} is damaged: {error}") from None
-    source = {"data": dataset.path.name, "quality": quality, "trajectories": count, "data_seed": seed}
-    references = dataset.references(task)
-    return FewShot.of(trajectories, dataset.suite, task, prompt_length, references, seed, source, reward)
+        save_delta(path, self.policy, self.briefs, self.run, {"log": self.log})
 
 
 def finetune(
     base: SavedAgent,
-    data: FewShot,
-    algorithm: str = "qp-sft",
-    tuning: str = "adapter",
-    config: TrainConfig | None = None,
+    few: FewShot,
+    recipe: Recipe | None = None,
     *,
-    algorithm_options: Mapping[str, Any] | None = None,
-    tuning_options: Mapping[str, Any] | None = None,
-    std: float = STD,
     folder: Path | str | None = None,
     device: torch.device | str = "cpu",
-    on_step: Callable[[int, Policy, dict[str, float]], None] = lambda step, policy, metrics: None,
+    progress: Progress = silent,
+    watch: Callable[[int, Policy], None] = lambda step, policy: None,
 ) -> Finetuned:
     """Finetune with a fresh optimiser and fresh critics; with a ``folder``, resumable and saved there.
 
-    ``on_step(step, policy, metrics)`` is called after every step; the policy may be evaluated there.
+    ``watch(step, policy)`` is called after every step; the policy may be evaluated there.
     """
-    _check(base, data)
-    folder = None if folder is None else Path(folder)
-    size, config = base.agent.config, resolve_training(config or TrainConfig(), tuning)
-    metadata = {
-        "base": base.digest,
-        "suite": data.suite,
-        "task": data.task,
-        "algorithm": algorithm,
-        "algorithm_options": resolve_algorithm(algorithm, algorithm_options),
-        "tuning": tuning,
-        "tuning_options": resolve_tuning(tuning, tuning_options),
-        "std": std,
-        "seed": config.seed,
-        "training": asdict(config),
-        **data.source,
-        "data_digest": data.trajectories.digest(),
-    }
-    prompts = {data.task: data.prompts}
-    if folder is not None and (folder / META).exists():
-        return _finished(folder, base, metadata)
-    algo = make_algorithm(algorithm, algorithm_options)
-    first = data.prompts.prompts[:1]
-    policy = make_policy(tuning, base.agent, first, tuning_options, std=std, seed=config.seed).to(device)
-    try:
-        algo.setup(policy, data.trajectories, config.seed)
-    except ValueError as error:  # PyTorch's optimisers check their own options
-        raise UserError(f"algorithm {algorithm} does not take these options: {error}") from error
-    shape = Shape(config.batch, size.window, size.prompt)
+    recipe = (recipe or Recipe()).resolved()
+    check_fits(base, few)
+    precision = resolved(recipe.training.precision, torch.device(device))
+    recipe = replace(recipe, training=replace(recipe.training, precision=precision))
+    run = {"base": base.digest, "recipe": recipe.to_json(), "data": few.identity()}
+    briefs = {few.task: few.brief}
+    where = None if folder is None else Path(folder)
+    if where is not None and (header := finished(where, DELTA, run)) is not None:
+        saved = load_delta(where, base)
+        clear(where, [CHECKPOINT])  # of a run that was killed between saving and clearing
+        return Finetuned(saved.policy, saved.briefs, recipe, run, header["log"])
+    spec, training = base.agent.spec, recipe.training
+    algorithm = make_algorithm(recipe.algorithm, recipe.options)
+    policy = policy_for(base.agent, few.brief, recipe).to(device)
+    algorithm.setup(policy, few.trajectories, training.seed)
+    shape = Shape(training.batch, spec.window, spec.prompt, spec.max_timesteps)
+    stage = f"{recipe.algorithm} x {recipe.tuning} (updates)"
 
     def draw(rng: np.random.Generator) -> Batch:
-        return algo.draw(data.trajectories, rng, shape)
+        batch: Batch = algorithm.draw(few.trajectories, rng, shape)
+        return batch
 
-    with claimed(folder, metadata):
-        log = train(
-            policy,
-            algo,
-            draw,
-            config,
-            run=metadata,
-            folder=folder,
-            on_step=lambda step, metrics: on_step(step, policy, metrics),
-        )
-    done = Finetuned(policy, prompts, log, {**metadata, "log": log})
-    if folder is not None:
-        save_delta(folder, policy, prompts, done.metadata)
-        clear_checkpoint(folder)
+    def on_step(step: int, metrics: dict[str, float]) -> None:
+        progress(stage, step, training.steps, metrics)
+        watch(step, policy)
+
+    with claimed(where, DELTA, run, [CHECKPOINT]):
+        log = train(policy, algorithm, draw, training, run=run, folder=where, on_step=on_step)
+    done = Finetuned(policy, briefs, recipe, run, log)
+    if where is not None:
+        save_delta(where, policy, briefs, run, {"log": log})
+        clear(where, [CHECKPOINT])
     return done
 
 
-def resolve_training(config: TrainConfig, tuning: str) -> TrainConfig:
-    """Return the config with the tuning's own learning rate where none was chosen."""
-    if config.learning_rate is not None or tuning not in TUNINGS:
-        return config
-    return replace(config, learning_rate=TUNINGS[tuning].policy.learning_rate)
-
-
-def _check(base: SavedAgent, data: FewShot) -> None:
-    agent, found = base.agent.config, data.trajectories
+def check_fits(base: SavedAgent, few: FewShot) -> None:
+    """Raise a ``UserError`` unless these trajectories are such as the agent knows."""
+    spec, found = base.agent.spec, few.trajectories
     dims = found.observations.shape[1], found.actions.shape[1]
-    if dims != (agent.observation_dim, agent.action_dim):
+    if dims != (spec.observation_dim, spec.action_dim):
         raise UserError(
             f"the data has {dims[0]} observations and {dims[1]} actions, "
-            f"the agent {agent.observation_dim} and {agent.action_dim}"
+            f"the agent {spec.observation_dim} and {spec.action_dim}"
         )
-    if found.length.max() > agent.max_timesteps:
-        raise UserError(f"a trajectory has {found.length.max()} steps, the agent knows {agent.max_timesteps}")
-    suite = base.provenance.get("suite")
-    if suite is not None and suite != data.suite:
-        raise UserError(f"the agent was pretrained on suite {suite}, the data is of {data.suite}")
-
-
-def _finished(folder: Path, base: SavedAgent, metadata: dict[str, Any]) -> Finetuned:
-    """Return what an earlier, identical call left in the folder."""
-    meta = read_delta_metadata(folder)
-    odd = sorted(key for key, value in metadata.items() if meta.get(key) != value)
-    if odd:
-        raise UserError(f"{folder} already holds a delta with another {', '.join(odd)}: choose another folder")
-    saved, log = load_delta(folder, base), meta.get("log")
-    if not isinstance(log, list) or not log or not all(isinstance(entry, dict) for entry in log):
-        raise UserError(f"{folder / META} is damaged: it has no log of the training")
-    clear_checkpoint(folder)  # of a run that was killed between saving and clearing
-    return Finetuned(saved.policy, saved.prompts, log, meta)
+    if found.length.max() > spec.max_timesteps:
+        raise UserError(f"a trajectory has {found.length.max()} steps, the agent knows {spec.max_timesteps}")
+    few.brief.check_length(spec.prompt)
+    if base.suite is not None and base.suite != few.suite:
+        raise UserError(f"the agent was pretrained on suite {base.suite}, the data is of {few.suite}")

@@ -1,65 +1,30 @@
-"""The loop that finetunes and pretrains: draw, update critics, update the policy, checkpoint.
+"""The loop that finetunes and pretrains. It takes every optimiser step, of policy and critics alike.
 
-Everything random in step n comes from (seed, n), so a run that was interrupted goes on bit for bit.
+Everything random in step n comes from the streams of (seed, n), so a run that was interrupted goes on bit for bit.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trajtune.algorithms.base import Algorithm
-from trajtune.algorithms.owned import prefixed, under
+from trajtune.algorithms.base import Algorithm, Descent, Metrics
+from trajtune.compute.precision import autocast, compute_dtype
+from trajtune.compute.tensors import load_into, prefixed, under
 from trajtune.errors import DivergedError, UserError
-from trajtune.files import remove_leftovers
-from trajtune.policy import Policy, load_parameters
-from trajtune.training.checkpoint import (
-    MARK,
-    NAME,
-    load_checkpoint,
-    load_optimizer,
-    optimizer_tensors,
-    save_checkpoint,
-)
-from trajtune.training.precision import Precision, autocast, compute_dtype
+from trajtune.policy import Policy
+from trajtune.seeds import number, stream
+from trajtune.training.checkpoint import load_checkpoint, load_optimizer, optimizer_tensors, save_checkpoint
+from trajtune.training.config import TrainConfig
 from trajtune.types import Batch
 
 Log = list[dict[str, float]]
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a policy is trained. AdamW, its weight decay and gradient clip as in Prompt-DT (FACTS section 1)."""
-
-    steps: int = 300
-    batch: int = 64
-    learning_rate: float | None = None
-    """``None``: the tuning's own."""
-    weight_decay: float = 1e-4
-    warmup: int = 20
-    schedule: Literal["constant", "cosine"] = "constant"
-    grad_clip: float = 0.25
-    precision: Precision = "auto"
-    checkpoint_every: int = 100
-    log_every: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
-        for name, floor in (("weight_decay", 0.0), ("warmup", 0), ("grad_clip", 0.0)):
-            if not floor <= getattr(self, name) < math.inf:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.learning_rate is not None and not 0.0 <= self.learning_rate < math.inf:
-            raise UserError(f"learning_rate must be a positive number, got {self.learning_rate}")
+POLICY = "policy"
 
 
 @dataclass(frozen=True)
@@ -79,13 +44,47 @@ def learning_rate(config: TrainConfig, peak: float, step: int) -> float:
     return rate
 
 
+class Learner:
+    """One network that learns: its parameters, their optimiser, and where its gradient is clipped."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], descent: Descent, weight_decay: float) -> None:
+        self.parameters = list(parameters.values())
+        self.clip = descent.grad_clip
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, descent.learning_rate, weight_decay=weight_decay, fused=True
+        )
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradient of these parameters and no others: losses pass through networks they do not train."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.parameters)
+
+    def step(self) -> Tensor:
+        """Move against the gradient, clipped; return its norm before clipping."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        return norm
+
+
+def make_learners(policy: Policy, algorithm: Algorithm[Any], config: TrainConfig) -> dict[str, Learner]:
+    """Return everything that learns, by name; the policy under ``policy``.
+
+    Critics have AdamW's own weight decay, 0.01.
+    """
+    assert config.learning_rate is not None, "a recipe is resolved before it is run"
+    networks = algorithm.networks()
+    own = {n: Learner(dict(networks[n].named_parameters()), d, 0.01) for n, d in algorithm.descents().items()}
+    descent = Descent(config.learning_rate, config.grad_clip)
+    return {**own, POLICY: Learner(policy.trainable(), descent, config.weight_decay)}
+
+
 def train(
     policy: Policy,
-    algorithm: Algorithm,
+    algorithm: Algorithm[Any],
     draw: Callable[[np.random.Generator], Batch],
     config: TrainConfig,
     *,
-    run: dict[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     dropout: bool = False,
     sync: Sync | None = None,
@@ -96,75 +95,95 @@ def train(
     With a ``folder``, a checkpoint is kept there and the same call goes on from it; ``run`` says what the run is.
     ``on_step(step, metrics)`` is called after every step (metrics are empty but every ``log_every`` steps).
     """
-    moving = policy.trainable()
-    parameters = list(moving.values())
-    device = parameters[0].device
+    device, run = policy.device, run or {}
     dtype = compute_dtype(config.precision, device)
-    peak = policy.learning_rate if config.learning_rate is None else config.learning_rate
-    optimizer = torch.optim.AdamW(parameters, peak, weight_decay=config.weight_decay, fused=True)
-    optimizers = {"policy": optimizer, **algorithm.optimizers()}
+    learners = make_learners(policy, algorithm, config)
+    if sync is not None and len(learners) > 1:  # only the policy's gradients are averaged
+        raise UserError("an algorithm that owns critics cannot train in several processes: use one")
+    rank = sync.rank if sync else 0
     log: Log = []
     start = 0
-    if folder is not None and (saved := load_checkpoint(folder, run or {})) is not None:
+    if folder is not None and (saved := load_checkpoint(folder, run)) is not None:
         tensors, start, log = saved
-        load_parameters(moving, under("policy/", tensors), complete=True)
-        algorithm.load_state({n: t.to(device) for n, t in under("algorithm/", tensors).items()})
-        for name, each in optimizers.items():
-            load_optimizer(each, under(f"optimizer/{name}/", tensors))
+        _restore(policy, algorithm, learners, tensors)
     policy.train(dropout)
-    rank = sync.rank if sync else 0
     for step in range(start, config.steps):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(hash((config.seed, step, rank)) % 2**63)  # dropout is all that draws from it
-            batch = draw(np.random.default_rng([config.seed, step, rank])).to(device)
-            with autocast(dtype, device):
-                mean = policy(batch)
-                metrics = algorithm.update_critic(policy, batch, mean.detach())
-                loss, more = algorithm.loss(policy, batch, mean)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-        if sync is not None:
-            sync.average([p.grad for p in parameters if p.grad is not None])
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, peak, step)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-        metrics = {"loss": loss.detach(), **metrics, **more, "grad_norm": norm}
+            torch.manual_seed(number(config.seed, "dropout", step, rank))  # dropout is all that draws from it
+            batch = draw(stream(config.seed, "batch", step, rank)).to(device)
+            metrics = _update(policy, algorithm, batch, learners, config, step, dtype, sync)
         if not bool(torch.stack([m.float() for m in metrics.values()]).isfinite().all()):  # critics' losses, too
             raise _diverged(step, metrics, run)
-        optimizer.step()
-        algorithm.after_step(policy, step)
         values: dict[str, float] = {}
         if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
             values = {name: float(value) for name, value in metrics.items()}
             log.append({"step": step + 1, **values})
         if folder is not None and rank == 0 and (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
-            save_checkpoint(folder, _tensors(moving, algorithm, optimizers), run or {}, step + 1, log)
+            save_checkpoint(folder, _tensors(policy, algorithm, learners), run, step + 1, log)
         on_step(step + 1, values)
     policy.eval()
     return log
 
 
-def clear_checkpoint(folder: Path) -> None:
-    """Remove what only an unfinished run needs, once its result is saved."""
-    marks = [folder / name for name in (NAME, MARK) if (folder / name).exists()]
-    if marks:  # all that is there is ours, so all temporary files are
-        remove_leftovers(folder / "*")
-    for mark in marks:
-        mark.unlink(missing_ok=True)
+def _update(
+    policy: Policy,
+    algorithm: Algorithm[Any],
+    batch: Batch,
+    learners: Mapping[str, Learner],
+    config: TrainConfig,
+    step: int,
+    dtype: torch.dtype,
+    sync: Sync | None,
+) -> Metrics:
+    """One step of everything: what the algorithm owns first, then the policy against what that has become.
+
+    A loss that is not finite still takes its step: the run is over, and says so.
+    """
+    learner, norms = learners[POLICY], {}
+    with autocast(dtype, batch.window.mask.device):
+        batch = policy.prepare(batch)
+        mean = policy(batch)
+        losses, metrics = algorithm.owned_loss(policy, batch, mean.detach())
+    for name, loss in losses.items():
+        learners[name].backward(loss)
+        norms[f"{name}_grad_norm"] = learners[name].step()
+    # A second block: autocast keeps rounded weights until its end, and those of the critics have just moved.
+    with autocast(dtype, batch.window.mask.device):
+        loss, more = algorithm.loss(policy, batch, mean)
+    learner.backward(loss)
+    if sync is not None:
+        sync.average([p.grad for p in learner.parameters if p.grad is not None])
+    assert config.learning_rate is not None
+    for group in learner.optimizer.param_groups:
+        group["lr"] = learning_rate(config, config.learning_rate, step)
+    norm = learner.step()
+    algorithm.after_step(policy, step)
+    return {"loss": loss.detach(), **metrics, **norms, **more, "grad_norm": norm}
 
 
-def _tensors(
-    moving: dict[str, torch.nn.Parameter], algorithm: Algorithm, optimizers: dict[str, torch.optim.Optimizer]
-) -> dict[str, Tensor]:
-    tensors = prefixed("policy/", moving) | prefixed("algorithm/", algorithm.state())
-    for name, optimizer in optimizers.items():
-        tensors |= prefixed(f"optimizer/{name}/", optimizer_tensors(optimizer))
+def _tensors(policy: Policy, algorithm: Algorithm[Any], learners: Mapping[str, Learner]) -> dict[str, Tensor]:
+    tensors = prefixed("policy/", policy.trainable())
+    for name, network in algorithm.networks().items():
+        tensors |= prefixed(f"network/{name}/", network.state_dict())
+    for name, learner in learners.items():
+        tensors |= prefixed(f"optimizer/{name}/", optimizer_tensors(learner.optimizer))
     return tensors
 
 
-def _diverged(step: int, metrics: dict[str, Tensor], run: dict[str, Any] | None) -> DivergedError:
+def _restore(
+    policy: Policy, algorithm: Algorithm[Any], learners: Mapping[str, Learner], tensors: Mapping[str, Tensor]
+) -> None:
+    load_into(policy.trainable(), under("policy/", tensors), complete=True)
+    for name, network in algorithm.networks().items():
+        network.load_state_dict(under(f"network/{name}/", tensors))
+    for name, learner in learners.items():
+        load_optimizer(learner.optimizer, under(f"optimizer/{name}/", tensors))
+
+
+def _diverged(step: int, metrics: Metrics, run: Mapping[str, Any]) -> DivergedError:
     bad = [name for name, value in metrics.items() if not math.isfinite(float(value))]
-    cell = " x ".join(str(run[key]) for key in ("algorithm", "tuning") if run and key in run) or "training"
+    recipe = run.get("recipe", {})
+    cell = " x ".join(str(recipe[key]) for key in ("algorithm", "tuning") if key in recipe) or "training"
     return DivergedError(
         f"{cell} diverged at step {step + 1}: {', '.join(bad)} not finite; "
         "the last checkpoint, if there is one, is kept; a smaller learning rate or alpha may help"

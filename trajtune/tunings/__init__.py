@@ -1,70 +1,64 @@
-"""Which parameters move. A tuning is one module here and one line in the registry."""
+"""Which parameters move. A tuning is one module here, its config in ``configs.py`` and one line in the table."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from trajtune.agents import PromptDT
 from trajtune.configs import override
-from trajtune.errors import UserError, unknown
-from trajtune.policy import Plain, Policy
-from trajtune.tunings.adapter import AdapterConfig, AdapterPolicy
-from trajtune.tunings.decorator import DecoratorConfig, DecoratorPolicy
-from trajtune.tunings.full import FullConfig, FullPolicy
-from trajtune.tunings.prompt import PromptConfig, PromptPolicy
-from trajtune.types import Prompt
-
-STD = 0.2
-"""Deviation of the action distribution. The paper leaves it open."""
+from trajtune.registry import Registry
+from trajtune.tunings.configs import AdapterConfig, DecoratorConfig, FullConfig, PromptConfig
 
 
-class Tuning(NamedTuple):
-    """A policy class and the config it takes."""
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What a tuning is in a word, its torch-free config, and where its policy class is (``module:Class``).
 
-    policy: type[Policy]
+    The class is called with ``(agent, prompt, config, std, seed)`` and has ``size(agent, config)``, the number of
+    fp32 numbers that move.
+    """
+
+    summary: str
     config: type[Any]
+    build: str
+    learning_rate: float
+    """Where AdamW starts unless told otherwise: few parameters that start at zero want larger steps."""
+    needs: frozenset[str] = frozenset()
+    """What it asks of the agent: ``prompt``, a prompt of at least one step; ``adapter_targets``, maps to adapt."""
 
 
-TUNINGS: dict[str, Tuning] = {
-    "prompt": Tuning(PromptPolicy, PromptConfig),
-    "adapter": Tuning(AdapterPolicy, AdapterConfig),
-    "decorator": Tuning(DecoratorPolicy, DecoratorConfig),
-    "full": Tuning(FullPolicy, FullConfig),
-}
+TUNINGS = Registry(
+    "tuning",
+    "trajtune.tunings",
+    Tuning,
+    {
+        "prompt": Tuning(
+            "the numbers of the prompt",
+            PromptConfig,
+            "trajtune.tunings.prompt:PromptPolicy",
+            # Near the start, one step of Adam moves every number by this many deviations of the data.
+            learning_rate=1e-2,
+            needs=frozenset({"prompt"}),
+        ),
+        "adapter": Tuning(
+            "low-rank adapters in every block (LoRA, or any PEFT method)",
+            AdapterConfig,
+            "trajtune.tunings.adapter:AdapterPolicy",
+            learning_rate=1e-3,
+            needs=frozenset({"adapter_targets"}),
+        ),
+        "decorator": Tuning(
+            "a residual network beside the frozen agent",
+            DecoratorConfig,
+            "trajtune.tunings.decorator:DecoratorPolicy",
+            learning_rate=3e-4,
+        ),
+        "full": Tuning(
+            "every parameter of the agent", FullConfig, "trajtune.tunings.full:FullPolicy", learning_rate=1e-4
+        ),
+    },
+)
 
 
-def _config(name: str, options: Mapping[str, Any] | None) -> Any:
-    """Return a tuning's config with some fields overridden."""
-    if name not in TUNINGS:
-        raise unknown("tuning", name, TUNINGS)
+def tuning_config(name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Return a tuning's config with some fields overridden; an unknown name or option is a ``UserError``."""
     return override(TUNINGS[name].config(), options or {}, f"tuning {name}")
-
-
-def check_std(std: float) -> None:
-    """Raise a ``UserError`` unless this can be a deviation."""
-    if not 0.0 < std < math.inf:
-        raise UserError(f"std must be a positive number, got {std}")
-
-
-def make_policy(
-    name: str,
-    agent: PromptDT,
-    prompt: Prompt,
-    options: Mapping[str, Any] | None = None,
-    *,
-    std: float = STD,
-    seed: int = 0,
-) -> Policy:
-    """Put an agent under a tuning. ``prompt`` [1, P] is one of the task's; ``options`` override the config."""
-    config = _config(name, options)
-    check_std(std)
-    return TUNINGS[name].policy(agent, prompt, config, std, seed)  # type: ignore[call-arg, arg-type]
-
-
-def resolve_tuning(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return all options of a tuning, those not given at their defaults: what is saved with a run."""
-    return dataclasses.asdict(_config(name, options))
-
-
-__all__ = ["STD", "TUNINGS", "Plain", "Policy", "Tuning", "check_std", "make_policy", "resolve_tuning"]

@@ -2,67 +2,73 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trajtune.agents import PromptDT
+from trajtune.agents.base import Actor, Agent
 from trajtune.errors import UserError
 from trajtune.files import write_json
-from trajtune.policy import Plain, Policy, frozen
+from trajtune.policy import Policy, frozen
+from trajtune.seeds import number
+from trajtune.tunings.configs import AdapterConfig
 from trajtune.types import Batch, Prompt
-
-TARGETS = ("qkv", "out", "up", "down")
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "LORA": {"r": 8, "lora_alpha": 8},
     # Liu et al. (2022) scale keys, values and what enters the MLP's second map; our queries share a map with the keys.
     "IA3": {"target_modules": ["qkv", "down"], "feedforward_modules": ["down"]},
 }
-"""What a method takes unless told otherwise, besides ``target_modules``: all four maps of a block."""
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """A PEFT method and its options. LoRA of rank 8 on all four maps gives the paper's 0.19 MB (FACTS section 1)."""
-
-    method: str = "LORA"
-    options: dict[str, Any] = field(default_factory=dict)
-    """Options of PEFT's config of that method, put over ``DEFAULTS``: ``{"use_dora": true}`` leaves the rank at 8."""
+"""What a method takes unless told otherwise, besides ``target_modules``: the agent's ``adapter_targets``."""
 
 
 class AdapterPolicy(Policy):
-    """A frozen agent with adapters in its blocks; switched off, they leave the reference."""
+    """A frozen agent with adapters in its blocks; the agent itself is the reference."""
 
-    learning_rate = 1e-3
     delta_file = "adapter_model.safetensors"
 
-    def __init__(self, agent: PromptDT, prompt: Prompt, config: AdapterConfig, std: float, seed: int) -> None:
+    def __init__(self, agent: Agent, prompt: Prompt | None, config: AdapterConfig, std: float, seed: int) -> None:
         super().__init__(agent, std)
         import peft
 
+        # Not PEFT's ``disable_adapter``: it flips switches, so a policy would be no function of its tensors.
+        self.base = frozen(agent)
         if config.method not in peft.PEFT_TYPE_TO_CONFIG_MAPPING:
             raise UserError(f"unknown PEFT method {config.method!r}: choose one such as LORA, IA3, LOHA, VERA")
         try:
-            options = {"target_modules": list(TARGETS), **DEFAULTS.get(config.method, {}), **config.options}
+            options = {
+                "target_modules": list(agent.adapter_targets),
+                **DEFAULTS.get(config.method, {}),
+                **config.options,
+            }
             peft_config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[config.method](**options)
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)  # PEFT draws initial weights from the global generator
+                torch.manual_seed(number(seed, "adapter"))  # PEFT draws initial weights from the global generator
                 self.peft = peft.get_peft_model(copy.deepcopy(agent).requires_grad_(False), peft_config)
         except (TypeError, ValueError) as error:
             raise UserError(f"PEFT method {config.method} does not take these options: {error}") from None
         for module in self.peft.modules():
             if hasattr(module, "cast_input_dtype_enabled"):  # PEFT's cast to float32, which autocast would undo
                 module.cast_input_dtype_enabled = False
+        self._moving = tuple(name for name, p in self.named_parameters() if p.requires_grad)
         self.eval()
 
+    @staticmethod
+    def size(agent: Agent, config: AdapterConfig) -> int:
+        """LoRA: r (in + out) numbers a map; any other method is asked by building it."""
+        options = {**DEFAULTS.get(config.method, {}), **config.options}
+        if config.method == "LORA" and options.keys() == {"r", "lora_alpha"}:
+            maps = [m for n, m in agent.named_modules() if n.rpartition(".")[2] in agent.adapter_targets]
+            return sum(options["r"] * (m.in_features + m.out_features) for m in maps)
+        policy = AdapterPolicy(agent, None, config, 1.0, 0)
+        return sum(parameter.numel() for parameter in policy.trainable().values())
+
     @property
-    def agent(self) -> PromptDT:
+    def agent(self) -> Agent:
         """The agent with its adapters."""
-        agent: PromptDT = self.peft.base_model.model
+        agent: Agent = self.peft.base_model.model
         return agent
 
     def forward(self, batch: Batch) -> Tensor:
@@ -70,11 +76,12 @@ class AdapterPolicy(Policy):
         return mean
 
     def reference_mean(self, batch: Batch) -> Tensor:
-        with self.peft.disable_adapter():
-            return self(batch)
+        mean: Tensor = self.base(batch) if batch.reference is None else batch.reference
+        return mean
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+        parameters = dict(self.named_parameters())
+        return {name: parameters[name] for name in self._moving}
 
     def delta(self) -> dict[str, Tensor]:
         """In PEFT's own names, so that plain ``peft`` loads the file."""
@@ -91,14 +98,21 @@ class AdapterPolicy(Policy):
         for name, tensor in delta.items():
             if tensor.shape != expected[name].shape:
                 raise ValueError(f"{name} is {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}")
+            if not bool(tensor.isfinite().all()):
+                raise ValueError(f"{name} has a number that is not finite")
         peft.set_peft_model_state_dict(self.peft, dict(delta))
 
-    def save_extra(self, folder: Path) -> None:
+    def save_extra(self, folder: Path) -> list[str]:
         """Write PEFT's ``adapter_config.json``."""
         values = self.peft.peft_config["default"].to_dict()
         plain = {name: sorted(value) if isinstance(value, set) else value for name, value in values.items()}
         write_json(folder / "adapter_config.json", plain)  # PEFT itself writes its sets in the order of their hashes
+        return ["adapter_config.json"]
 
-    def plain(self) -> Plain:
+    def actor(self, prompts: Prompt | None, dtype: torch.dtype = torch.float32) -> Actor:
+        return self.merged().actor(prompts, dtype)
+
+    def merged(self) -> Agent:
         """The adapters merged into a copy of the agent's weights: the same actions within rounding."""
-        return Plain(frozen(copy.deepcopy(self.peft).merge_and_unload()))
+        agent: Agent = copy.deepcopy(self.peft).merge_and_unload()
+        return agent.requires_grad_(False).eval()

@@ -1,65 +1,52 @@
 """Decorator tuning: a residual policy learns on top of a frozen base (paper, section 3.2; Yuan et al., 2024)."""
 
-import copy
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trajtune.agents import PromptDT
-from trajtune.errors import UserError
-from trajtune.policy import Plain, Policy, frozen, load_parameters
+from trajtune.agents.base import Actor, Agent
+from trajtune.compute.tensors import load_into
+from trajtune.policy import B, Policy, frozen
+from trajtune.seeds import torch_stream
+from trajtune.tunings.configs import DecoratorConfig
 from trajtune.types import Batch, Prompt
-
-
-@dataclass(frozen=True)
-class DecoratorConfig:
-    """The residual's size. Three hidden layers of 256 give the paper's 0.54 MB (FACTS section 1)."""
-
-    hidden: int = 256
-
-    def __post_init__(self) -> None:
-        if self.hidden < 1:
-            raise UserError(f"tuning decorator: hidden must be at least 1, got {self.hidden}")
 
 
 class DecoratorPolicy(Policy):
     """clip(base(history) + residual(s), -1, 1). The residual sees the normalised state alone and starts at zero."""
 
-    learning_rate = 3e-4
-
-    def __init__(self, agent: PromptDT, prompt: Prompt, config: DecoratorConfig, std: float, seed: int) -> None:
+    def __init__(self, agent: Agent, prompt: Prompt | None, config: DecoratorConfig, std: float, seed: int) -> None:
         super().__init__(agent, std)
         self.base = frozen(agent)
-        self.residual = residual_mlp(agent.config.observation_dim, agent.config.action_dim, config.hidden, seed)
-        self._last: tuple[Batch, object, Tensor] | None = None
+        self.residual = residual_mlp(agent.spec.observation_dim, agent.spec.action_dim, config.hidden, seed)
+
+    @staticmethod
+    def size(agent: Agent, config: DecoratorConfig) -> int:
+        s, a, h = agent.spec.observation_dim, agent.spec.action_dim, config.hidden
+        return (s + 1) * h + 2 * (h + 1) * h + (h + 1) * a
 
     def forward(self, batch: Batch) -> Tensor:
         change = self.residual(self.normalise(batch.window.observations))
-        return into_box(self.base_mean(batch) + change.float())
+        return into_box(self.reference_mean(batch) + change.float())
 
     def reference_mean(self, batch: Batch) -> Tensor:
-        return self.base_mean(batch)
+        if batch.reference is not None:
+            return batch.reference
+        with torch.no_grad():
+            mean: Tensor = self.base(batch)
+        return mean
 
-    def base_mean(self, batch: Batch) -> Tensor:
-        """The base's means [B, K, A], without gradient.
+    def prepare(self, batch: B) -> B:
+        """The base's means, once a step: the policy, its reference and its target share them.
 
-        Computed once a batch: the policy, its reference and its target (``mean_with``) share them in a step. They
-        are not kept from step to step: prompts are drawn with the windows, so no pair comes again
+        They are not kept from step to step: prompts are drawn with the windows, so no pair comes again
         (docs/tunings/decorator.md has the numbers).
         """
-        device = batch.window.actions.device.type
-        precision = torch.amp.is_autocast_available(device) and (
-            torch.is_autocast_enabled(device),
-            torch.get_autocast_dtype(device),
-        )
-        if self._last is None or self._last[0] is not batch or self._last[1] != precision:
-            with torch.no_grad():
-                self._last = (batch, precision, self.base(batch))
-        return self._last[2]
+        return dataclasses.replace(batch, reference=self.reference_mean(batch))
 
     def train(self, mode: bool = True) -> "DecoratorPolicy":
         """Training mode never reaches the base: it is done learning, and dropout would make it another function."""
@@ -75,10 +62,23 @@ class DecoratorPolicy(Policy):
         return {name: parameter.detach() for name, parameter in self.residual.named_parameters()}
 
     def load_delta(self, delta: Mapping[str, Tensor]) -> None:
-        load_parameters(dict(self.residual.named_parameters()), delta, complete=True)
+        load_into(dict(self.residual.named_parameters()), delta, complete=True)
 
-    def plain(self) -> Plain:
-        return Plain(frozen(self.base), residual=copy.deepcopy(self.residual).requires_grad_(False))
+    def actor(self, prompts: Prompt | None, dtype: torch.dtype = torch.float32) -> Actor:
+        return _DecoratedActor(self, self.base.actor(prompts, dtype))
+
+
+class _DecoratedActor:
+    """Adds the residual to what the base would do, and clips."""
+
+    def __init__(self, policy: DecoratorPolicy, base: Actor) -> None:
+        self._policy, self._base = policy, base
+
+    @torch.inference_mode()
+    def act(self, t: int, returns_to_go: Tensor, observations: Tensor, last_actions: Tensor | None) -> Tensor:
+        actions = self._base.act(t, returns_to_go, observations, last_actions)
+        change: Tensor = self._policy.residual(self._policy.normalise(observations))
+        return (actions + change).clamp(-1.0, 1.0)
 
 
 def residual_mlp(observation_dim: int, action_dim: int, hidden: int, seed: int) -> nn.Sequential:
@@ -86,7 +86,7 @@ def residual_mlp(observation_dim: int, action_dim: int, hidden: int, seed: int) 
 
     Weights are drawn by ``seed``, uniform within 1/sqrt(fan in) as ``nn.Linear`` has it.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_stream(seed, "decorator")
 
     def linear(inputs: int, outputs: int, bound: float) -> nn.Module:
         layer = nn.utils.skip_init(nn.Linear, inputs, outputs)

@@ -1,19 +1,17 @@
 """Prompt tuning: the numbers of the prompt move, the agent does not (paper, section 3.2)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from trajtune.agents import PromptDT
-from trajtune.policy import Plain, Policy, frozen, load_parameters
+from trajtune.agents.base import Actor, Agent
+from trajtune.compute.tensors import load_into
+from trajtune.errors import UserError
+from trajtune.policy import Policy, frozen
+from trajtune.tunings.configs import PromptConfig
 from trajtune.types import Batch, Prompt
-
-
-@dataclass(frozen=True)
-class PromptConfig:
-    """Nothing to choose."""
 
 
 class PromptPolicy(Policy):
@@ -26,17 +24,24 @@ class PromptPolicy(Policy):
     here, never done. Timesteps stay, they choose rows of a table.
     """
 
-    # Near the start, one step of Adam moves every number by this many deviations of the data. docs/tunings/prompt.md
-    learning_rate = 1e-2
-
-    def __init__(self, agent: PromptDT, prompt: Prompt, config: PromptConfig, std: float, seed: int) -> None:
+    def __init__(self, agent: Agent, prompt: Prompt | None, config: PromptConfig, std: float, seed: int) -> None:
         super().__init__(agent, std)
+        if prompt is None:
+            raise UserError("tuning prompt needs a prompt of the task to start from")
         self.agent = frozen(agent)
         for each in fields(Prompt):
             self.register_buffer(f"start_{each.name}", getattr(prompt, each.name)[:1].clone(), persistent=False)
         self.returns_to_go = nn.Parameter(torch.zeros_like(prompt.returns_to_go[0]))
         self.observations = nn.Parameter(torch.zeros_like(prompt.observations[0]))
         self.actions = nn.Parameter(torch.zeros_like(prompt.actions[0]))
+
+    @staticmethod
+    def size(agent: Agent, config: PromptConfig) -> int:
+        """Return-to-go, observation and action of each step.
+
+        The paper counts reward, timestep and mask too (FACTS section 1), which cannot be learned.
+        """
+        return agent.spec.prompt * (1 + agent.spec.observation_dim + agent.spec.action_dim)
 
     def start(self) -> Prompt:
         """The sampled prompt [1, P]."""
@@ -56,15 +61,11 @@ class PromptPolicy(Policy):
         return self._under(self.prompt(), batch)
 
     def reference_mean(self, batch: Batch) -> Tensor:
-        return self._under(self.start(), batch)
+        return self._under(self.start(), batch) if batch.reference is None else batch.reference
 
     def _under(self, prompt: Prompt, batch: Batch) -> Tensor:
         """Action means [B, K, A] of the windows behind one prompt [1, P]."""
-        own = {each.name: getattr(prompt, each.name) for each in fields(Prompt)}
-        size = len(batch.window.mask)
-        # Contiguous as a drawn prompt is: other strides can take other kernels, which round differently.
-        same = Prompt(**{name: t.expand(size, *t.shape[1:]).contiguous() for name, t in own.items()})
-        mean: Tensor = self.agent(Batch(same, batch.window))
+        mean: Tensor = self.agent(replace(batch, prompt=_repeated(prompt, len(batch.window.mask))))
         return mean
 
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -75,8 +76,18 @@ class PromptPolicy(Policy):
         return {name: parameter.detach() for name, parameter in self.trainable().items()}
 
     def load_delta(self, delta: Mapping[str, Tensor]) -> None:
-        load_parameters(self.trainable(), delta, complete=True)
+        load_into(self.trainable(), delta, complete=True)
 
     @torch.no_grad()
-    def plain(self) -> Plain:
-        return Plain(frozen(self.agent), self.prompt())
+    def actor(self, prompts: Prompt | None, dtype: torch.dtype = torch.float32) -> Actor:
+        """Whatever prompts are handed in, this policy acts under its own."""
+        return self.agent.actor(_repeated(self.prompt(), 1 if prompts is None else len(prompts)), dtype)
+
+
+def _repeated(prompt: Prompt, times: int) -> Prompt:
+    """One prompt [1, P] as [B, P].
+
+    Contiguous as a drawn prompt is: other strides can take other kernels, which round differently.
+    """
+    own = {each.name: getattr(prompt, each.name) for each in fields(Prompt)}
+    return Prompt(**{name: t.expand(times, *t.shape[1:]).contiguous() for name, t in own.items()})

@@ -1,0 +1,84 @@
+"""What several tests share: random prompts, windows and agents, batches of few-shot data, one run in a line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trajtune.agents.prompt_dt.config import PromptDTConfig
+from trajtune.agents.prompt_dt.model import PromptDT
+from trajtune.agents.saving import SavedAgent
+from trajtune.data.fewshot import FewShot
+from trajtune.data.sampling import draw_batch
+from trajtune.training.config import Recipe, TrainConfig
+from trajtune.training.finetune import Finetuned, finetune
+from trajtune.types import Batch, Prompt, Window
+
+SMALL = PromptDTConfig(3, 2, max_timesteps=12, layers=2, width=16, heads=2, window=5, prompt=3)
+
+
+def new_agent(config: PromptDTConfig, seed: int = 0) -> PromptDT:
+    """As at the start of pretraining."""
+    agent = PromptDT(config)
+    agent.initialise(torch.Generator().manual_seed(seed))
+    return agent.eval()
+
+
+def random_agent(config: PromptDTConfig = SMALL, seed: int = 0, scale: float = 0.3) -> PromptDT:
+    """Weights far larger than at the start of training, so that every token matters."""
+    agent = new_agent(config, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in agent.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=scale)
+    return agent
+
+
+def random_prompt(steps: int, states: int, actions: int, rows: int = 1, seed: int = 0, first: int = 3) -> Prompt:
+    g = torch.Generator().manual_seed(seed)
+    times = (torch.arange(steps) + first).expand(rows, steps)
+    values = [torch.randn(rows, steps, *n, generator=g) for n in ((), (states,), (actions,))]
+    return Prompt(*values, times)
+
+
+def random_window(steps: int, states: int, actions: int, rows: int, seed: int = 1, first: int = 0) -> Window:
+    g = torch.Generator().manual_seed(seed)
+    returns, observations, done = (torch.randn(rows, steps, *n, generator=g) for n in ((), (states,), (actions,)))
+    yes = torch.ones(rows, steps, dtype=torch.bool)
+    times = (torch.arange(steps) + first).expand(rows, steps)
+    return Window(returns, observations, done, returns, times, ~yes, yes, yes, times)
+
+
+def random_batch(config: PromptDTConfig = SMALL, rows: int = 4, seed: int = 0) -> Batch:
+    s, a = config.observation_dim, config.action_dim
+    prompt = random_prompt(config.prompt, s, a, rows, seed, first=0) if config.prompt else None
+    return Batch(prompt, random_window(config.window, s, a, rows, seed + 1, first=2))
+
+
+def few_batch(base: SavedAgent, few: FewShot, rows: int = 16, seed: int = 1) -> Batch:
+    """Windows and prompts of a few-shot set."""
+    spec, rng = base.agent.spec, np.random.default_rng(seed)
+    return draw_batch(few.trajectories, rng, rows, spec.window, spec.prompt, spec.max_timesteps)
+
+
+def tuned(
+    base: SavedAgent, few: FewShot, algorithm: str, tuning: str, config: TrainConfig, *, std: float = 0.2, **more: Any
+) -> Finetuned:
+    """Finetune; ``options`` and ``tuning_options`` go into the recipe, the rest to ``finetune``."""
+    options = {name: more.pop(name) for name in ("options", "tuning_options") if name in more}
+    return finetune(base, few, Recipe(algorithm, tuning, std=std, training=config, **options), **more)
+
+
+def python(code: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """Start a Python process that runs ``code`` with this checkout on its path."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd()), **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

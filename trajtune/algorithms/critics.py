@@ -1,0 +1,90 @@
+"""Values of states or of states and actions: networks of three hidden layers of 256, Mish (paper, appendix C)."""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trajtune.seeds import torch_stream
+
+
+class Critic(nn.Module):
+    """``members`` independent networks evaluated as one batched product; ``forward`` gives all, [members, ...].
+
+    Over states and actions it is Q (two members for double Q-learning), over states alone V.
+    """
+
+    def __init__(self, inputs: int, members: int, hidden: int = 256, layers: int = 3) -> None:
+        super().__init__()
+        sizes = [inputs, *[hidden] * layers, 1]
+        self.members = members
+        self.weights = nn.ParameterList(torch.empty(members, a, b) for a, b in itertools.pairwise(sizes))
+        self.biases = nn.ParameterList(torch.empty(members, 1, b) for b in sizes[1:])
+
+    def forward(self, *inputs: Tensor, which: slice = slice(None)) -> Tensor:
+        """Normalised observations [..., S], for Q also actions [..., A] -> values [members, ...], or of ``which``."""
+        x = torch.cat(inputs, dim=-1)
+        shape = x.shape[:-1]
+        x = x.flatten(0, -2).expand(len(range(self.members)[which]), -1, -1)
+        *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
+        for w, b in hidden:
+            x = mish(torch.baddbmm(b[which], x, w[which]))
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a value of -100 to whole halves
+            # One output only: a batched product takes four times as long on a CPU.
+            x = (x.float() * weight[which].transpose(1, 2)).sum(-1) + bias[which].squeeze(-1)
+        return x.unflatten(-1, shape)
+
+
+def initialise_critic(inputs: int, members: int, seed: int, name: str) -> Critic:
+    """Build a critic with weights drawn by ``seed``, uniform within 1/sqrt(fan in) as ``nn.Linear`` has it."""
+    critic = Critic(inputs, members)
+    generator = torch_stream(seed, "critic", name)
+    with torch.no_grad():
+        for weight, bias in zip(critic.weights, critic.biases, strict=True):
+            bound = weight.shape[1] ** -0.5
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.uniform_(-bound, bound, generator=generator)
+    return critic
+
+
+def mish(x: Tensor) -> Tensor:
+    """x tanh(softplus(x)). On a CPU PyTorch's own takes twice as long, half of a critic's time."""
+    if x.is_cuda:
+        return nn.functional.mish(x)
+    y: Tensor = _Mish.apply(x)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _parts(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """With s = sigmoid(x) and u = 1 - (1 - s)^2, tanh(softplus(x)) = u / (2 - u): return s, u, 2 - u."""
+    s = torch.sigmoid(x)
+    u = torch.addcmul(s + s, s, s, value=-1)  # exact where s is small, unlike the square above
+    return s, u, 2.0 - u
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: in bfloat16, every operation would round."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class _Mish(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        wide = _wide(x)
+        _, u, rest = _parts(wide)
+        return u.div_(rest).mul_(wide).to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        wide = _wide(x)
+        s, u, rest = _parts(wide)
+        bend = s.mul_(1.0 - u).mul_(wide).div_(rest)
+        return torch.add(u, bend, alpha=4.0).div_(rest).mul_(_wide(gradient)).to(x.dtype)

@@ -1,0 +1,1 @@
+"""Where and in which number format to compute, and groups of named tensors."""

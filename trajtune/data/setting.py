@@ -1,0 +1,27 @@
+"""The data side of a run: which trajectories finetuning may use, and how it sees their rewards."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from trajtune.errors import UserError, unknown
+
+Reward = Literal["dense", "sparse"]
+"""Rewards as they were recorded, or the whole return at an episode's last step (``trajtune.data.transforms``)."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which trajectories of a task, how many, and with which reward."""
+
+    quality: str | None = "medium"
+    """One of the dataset's qualities; None takes all of them together."""
+    trajectories: int = 50
+    reward: Reward = "dense"
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and (not isinstance(self.quality, str) or not self.quality):
+            raise UserError(f"quality must be one of the dataset's, or None for all of them, got {self.quality!r}")
+        if type(self.trajectories) is not int or self.trajectories < 1:
+            raise UserError(f"trajectories must be a whole number from 1 on, got {self.trajectories!r}")
+        if self.reward not in get_args(Reward):
+            raise unknown("reward", self.reward, get_args(Reward))

@@ -1,0 +1,1 @@
+"""The demo: a pretrained agent meets held-out tasks. Everything it shows is computed while it runs."""

@@ -1,0 +1,44 @@
+"""The demo in one picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trajtune.demo.config import ALGORITHMS
+from trajtune.files import write_atomically
+from trajtune.study.cell import ZERO_SHOT
+
+PICTURE = "demo.png"
+COLOURS = {ZERO_SHOT: "#8a8a8a", "sft": "#1f77b4", "qp-sft": "#d95f02"}
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Left: return while finetuning, mean over tasks. Right: achieved velocity against its target, over time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    tasks, config = result["tasks"], result["run"]["config"]
+    figure = Figure(figsize=(4 + 2.4 * len(tasks), 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 1 + len(tasks), width_ratios=[1.6] + [1.0] * len(tasks))
+    left, right = axes[0], axes[1:]
+    for algorithm in ALGORITHMS:
+        curves = [task["scores"][algorithm]["curve"] for task in tasks]
+        means = np.mean([[point["mean_return"] for point in curve] for curve in curves], axis=0)
+        steps = [point["step"] for point in curves[0]]
+        left.plot(steps, means, marker="o", ms=3, color=COLOURS[algorithm], label=algorithm)
+    for name, style in (("expert", "--"), ("random", ":")):
+        left.axhline(np.mean([t["references"][name] for t in tasks]), ls=style, lw=1, color="black", label=name)
+    title = f"{config['trajectories']} {config['quality']} trajectories"
+    left.set(xlabel="updates", ylabel="return, mean over tasks", title=title)
+    left.legend(fontsize=8, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.08))
+    for axis, task in zip(right, tasks, strict=True):
+        axis.axhline(task["target"], color="black", lw=1, ls="--")
+        for name, colour in COLOURS.items():
+            axis.plot(np.ravel(task["scores"][name]["achieved"]), color=colour, lw=1, label=name)
+        axis.set(title=f"task {task['task']}: {task['name']}", xlabel="step", ylim=(-1.0, 4.0))
+    right[0].set_ylabel("velocity, m/s")
+    right[0].legend(fontsize=8, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: figure.savefig(p, dpi=130, format="png"))
