@@ -12,8 +12,12 @@ from trajtune.seeds import torch_stream
 class Critic(nn.Module):
     """``members`` independent networks evaluated as one batched product; ``forward`` gives all, [members, ...].
 
-    Over states and actions it is Q (two members for double Q-learning), over states alone V.
+    Over states and actions it is Q, over states alone V. What it says is ``centre + scale * network``: with the mean
+    and deviation of the data's discounted returns, a fresh network already speaks in their units.
     """
+
+    centre: Tensor
+    scale: Tensor
 
     def __init__(self, inputs: int, members: int, hidden: int = 256, layers: int = 3) -> None:
         super().__init__()
@@ -21,19 +25,27 @@ class Critic(nn.Module):
         self.members = members
         self.weights = nn.ParameterList(torch.empty(members, a, b) for a, b in itertools.pairwise(sizes))
         self.biases = nn.ParameterList(torch.empty(members, 1, b) for b in sizes[1:])
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
 
     def forward(self, *inputs: Tensor, which: slice = slice(None)) -> Tensor:
         """Normalised observations [..., S], for Q also actions [..., A] -> values [members, ...], or of ``which``."""
         x = torch.cat(inputs, dim=-1)
-        shape = x.shape[:-1]
-        x = x.flatten(0, -2).expand(len(range(self.members)[which]), -1, -1)
+        members = len(range(self.members)[which])
+        return self._values(x.flatten(0, -2).expand(members, -1, -1), which).unflatten(-1, x.shape[:-1])
+
+    def each(self, x: Tensor) -> Tensor:
+        """Other inputs for every member: [members, n, D] -> [members, n]."""
+        return self._values(x, slice(None))
+
+    def _values(self, x: Tensor, which: slice) -> Tensor:
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
         for w, b in hidden:
             x = mish(torch.baddbmm(b[which], x, w[which]))
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a value of -100 to whole halves
             # One output only: a batched product takes four times as long on a CPU.
-            x = (x.float() * weight[which].transpose(1, 2)).sum(-1) + bias[which].squeeze(-1)
-        return x.unflatten(-1, shape)
+            y = (x.float() * weight[which].transpose(1, 2)).sum(-1) + bias[which].squeeze(-1)
+            return self.centre + self.scale * y
 
 
 def initialise_critic(inputs: int, members: int, seed: int, name: str) -> Critic:

@@ -109,6 +109,7 @@ def _finetuned(
     # Where training starts: not always where the agent stands, since a tuned prompt takes the place of the task's.
     watched.add(policy_for(base.agent, few.brief, recipe).to(device), 0)
     tuned = finetune(base, few, recipe, device=device, progress=on_progress, watch=watch)
+    watched.metrics.update(tuned.facts)
     final = watched.finish(tuned.policy, total)
     if delta is not None:
         unfinished = delta.with_name(f".{delta.name}.unfinished")

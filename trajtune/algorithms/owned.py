@@ -1,0 +1,86 @@
+"""The critic that an algorithm owns: warmed up on the few-shot set, learning on, with its moving average."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from trajtune.algorithms.base import Descent
+from trajtune.algorithms.configs import CriticConfig
+from trajtune.algorithms.losses import masked_mean, n_step_target
+from trajtune.algorithms.transitions import folds_of
+from trajtune.algorithms.warming import Over, warm_critic
+from trajtune.compute.tensors import Held
+from trajtune.data.trajectories import Trajectories
+from trajtune.policy import Policy
+from trajtune.types import Window
+
+FIRST = slice(0, 1)
+
+
+class OwnedCritic:
+    """Q networks (``q``) or V networks (``v``), their moving averages, and what they are worth."""
+
+    def __init__(self, policy: Policy, data: Trajectories, seed: int, config: CriticConfig, over: Over) -> None:
+        self.config = config
+        self.critic, self.worth = warm_critic(policy, data, seed, config, over)
+        self.averages = Held(dict(self.critic.named_parameters()))
+        self.longest = float(data.length.max())
+
+    def states(self, policy: Policy, window: Window) -> Tensor:
+        """Return what a critic sees of the states of a window: [B, K, S (+ 1)]."""
+        states = policy.normalise(window.observations)
+        if not self.config.time:
+            return states
+        return torch.cat([states, (window.timesteps / self.longest).unsqueeze(-1)], dim=-1)
+
+    def average(self, *inputs: Tensor) -> Tensor:
+        """Return what the moving averages say, [members, ...], without gradient."""
+        with torch.no_grad():
+            values: Tensor = torch.func.functional_call(self.critic, self.averages.values(), inputs)
+        return values
+
+    def target(self, window: Window, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bootstrapped target of every step [B, K], and where there is one [B, K] bool.
+
+        ``values`` [B, K] is of each state of the window; equation 16, or n steps of it.
+        """
+        return n_step_target(window, values, self.config.gamma, self.config.n_step)
+
+    def error(self, values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """Return the squared error of every member's ``values`` [members, B, K], in units of the data's returns.
+
+        Equation 15 but for the constant: so a learning rate means the same whatever the reward's scale.
+        """
+        return masked_mean(((values - target) / self.critic.scale).square().sum(0), mask)
+
+    def follow(self) -> None:
+        self.averages.follow(dict(self.critic.named_parameters()), self.config.tau)
+
+    def networks(self) -> Mapping[str, nn.Module]:
+        return {"critic": self.critic, "target_critic": self.averages}
+
+    def descents(self) -> Mapping[str, Descent]:
+        return {"critic": Descent(self.config.learning_rate, self.config.grad_clip)}
+
+
+def members_of(data: Trajectories, members: int) -> Tensor:
+    """Tell which member has not seen a trajectory's steps while it was warmed up: [M + 1] int64, -1 where all have.
+
+    Where several have not, the first of them.
+    """
+    folds = folds_of(len(data), members)
+    found = torch.full((len(data.rewards) + 1,), -1, dtype=torch.int64)
+    for i, (start, length) in enumerate(zip(data.start, data.length, strict=True)):
+        if folds and i % folds < members:
+            found[start : start + length] = i % folds
+    return found
+
+
+def unseen(values: Tensor, member: Tensor) -> Tensor:
+    """Return of ``values`` [members, ...] what the member says that has not seen it, [...]; their mean where all have.
+
+    ``member`` [...] is of ``members_of``.
+    """
+    own = values.gather(0, member.clamp_min(0).unsqueeze(0))[0]
+    return torch.where(member < 0, values.mean(0), own)
