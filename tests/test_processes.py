@@ -15,10 +15,12 @@ from trajtune.processes import Pool, WorkerDiedError, worker_pool
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
-import sys, time
+import multiprocessing, sys, time
 from trajtune.processes import worker_pool
 
 def work(path):
+    global lock
+    lock = multiprocessing.RLock()  # as tqdm has one
     open(path, "w").close()
     time.sleep(600)
 
@@ -162,6 +164,13 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     wait_for(files)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=DEADLINE)  # ends when the workers, too, have let go of standard error
+
+
+def test_nothing_is_said_when_all_is_done(tmp_path: Path) -> None:
+    _, said = run_script(
+        tmp_path, SCRIPT.replace("sleep(600)", "sleep(0)"), tmp_path / "0", tmp_path / "1"
+    ).communicate(timeout=DEADLINE)
+    assert said == ""
 
 
 def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:

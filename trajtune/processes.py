@@ -11,7 +11,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +27,8 @@ from trajtune.errors import DivergedError, UserError
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 STARTS = 3
 """Workers in a row that may die before they are ready: then it is not the job's fault."""
+PATIENCE = 5.0
+"""Seconds that a worker has to leave when it is asked to."""
 
 
 class WorkerDiedError(Exception):
@@ -78,7 +82,10 @@ def _in_order(outcomes: Iterator[Outcome]) -> Iterator[Any]:
 
 
 class Pool:
-    """Processes that do jobs beside each other. As a context manager, it leaves none behind. A script needs ``if __name__ == "__main__":``: workers are spawned."""
+    """Processes that do jobs beside each other. As a context manager, it leaves none behind.
+
+    They are spawned: a script needs ``if __name__ == "__main__":``.
+    """
 
     def __init__(self, workers: int) -> None:
         self._limit = workers
@@ -88,6 +95,8 @@ class Pool:
         return self
 
     def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.process.terminate()  # time to put away what its libraries hold (tqdm: a semaphore)
         for worker in self._workers:
             worker.end()
 
@@ -106,7 +115,8 @@ class Pool:
                     busy[worker] = todo.popleft()
                     tried[busy[worker]] += 1
                     worker.send((function, every[busy[worker]]))
-            for worker in self._heard():
+            by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
+            for worker in [by_pipe[pipe] for pipe in wait(list(by_pipe))]:
                 answer = worker.receive()
                 if answer is None and worker not in busy:  # ready
                     continue
@@ -124,11 +134,6 @@ class Pool:
         while len(self._workers) < wanted:
             self._workers.append(_Worker())
 
-    def _heard(self) -> list["_Worker"]:
-        """Wait for news from some worker."""
-        by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
-        return [by_pipe[pipe] for pipe in wait(list(by_pipe))]
-
 
 class _Worker:
     """The parent's side of one worker."""
@@ -139,9 +144,9 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.ready = self.dead = False
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with _as_a_worker_starts():
-            self._process.start()
+            self.process.start()
         theirs.close()  # or its death would not be the end of the pipe
 
     def send(self, message: Any) -> None:
@@ -153,47 +158,43 @@ class _Worker:
         try:
             answer: tuple[Any, Exception | None] | None = self.pipe.recv()
         except (EOFError, OSError):
-            self._bury()
-            return None
+            return self._bury()  # type: ignore[func-returns-value]
         if not self.ready:
             self.ready, _Worker.stillborn = True, 0
         return answer
 
     def _bury(self) -> None:
-        self._process.join()
+        self.process.join()
         self.pipe.close()
         self.dead = True
-        if not self.ready:
-            _Worker.stillborn += 1
-            if _Worker.stillborn >= STARTS:
-                _Worker.stillborn = 0
-                raise UserError(
-                    f"{STARTS} workers in a row could not start: out of memory, or begun by a script that does not "
-                    "guard its calls with if __name__ == '__main__'"
-                )
+        _Worker.stillborn += not self.ready
+        if _Worker.stillborn >= STARTS:
+            _Worker.stillborn = 0
+            raise UserError(
+                f"{STARTS} workers in a row could not start: out of memory, or begun by a script that does not guard "
+                "its calls with if __name__ == '__main__'"
+            )
 
     def epitaph(self) -> str:
         """Say how it ended."""
-        if (code := self._process.exitcode or 0) >= 0:
+        if (code := self.process.exitcode or 0) >= 0:
             return f"a worker process ended with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         why = " (killed, or out of memory)" if name == "SIGKILL" else ""
         return f"a worker process died of {name}{why}"
 
     def end(self) -> None:
-        """Do not wait for what it has begun."""
-        self._process.kill()
-        self._process.join()
+        """Do not wait for long."""
+        self.process.join(PATIENCE)
+        self.process.kill()
+        self.process.join()
         self.pipe.close()
 
 
 @contextmanager
 def _as_a_worker_starts() -> Iterator[None]:
-    """One thread for its libraries, which read this when they are loaded; and deafness to Ctrl-C from the beginning.
-
-    Ctrl-C reaches the whole group, and a worker would answer with a traceback. The parent, which hears it, ends them.
-    """
-    before = {name: os.environ.get(name) for name in THREADS}
+    """One thread for its libraries, and no traceback when Ctrl-C reaches the whole group: the parent hears it."""
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     masks = hasattr(signal, "pthread_sigmask") and threading.current_thread() is threading.main_thread()
     if masks:
@@ -204,16 +205,15 @@ def _as_a_worker_starts() -> Iterator[None]:
     finally:
         if masks:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in THREADS:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _serve(pipe: Connection) -> None:
     """A worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no masks
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     threading.Thread(target=_follow_parent, daemon=True).start()
     pipe.send(None)
     while True:
@@ -235,6 +235,8 @@ def _follow_parent() -> None:
     """End with the process that started this one, even if that was killed: an orphan would wait for work for ever."""
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
         os._exit(1)
 
 

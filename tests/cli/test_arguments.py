@@ -142,6 +142,6 @@ def test_names_of_the_package() -> None:
 
 
 def test_every_module_of_the_commands_is_a_command() -> None:
-    shared = {"__init__", "complaints", "fields", "output", "parsing", "process", "running"}
+    shared = {"__init__", "complaints", "fields", "output", "parsing", "process", "running", "together"}
     found = {path.stem for path in (Path(ROOT) / "trajtune" / "cli").glob("*.py")}
     assert found == shared | set(COMMANDS)

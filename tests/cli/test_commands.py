@@ -23,7 +23,7 @@ from tests.cli.commands import (
     text,
 )
 from trajtune.agents.saving import initialise, load_agent, save_agent
-from trajtune.cli.pretrain import smoothed
+from trajtune.cli.pretrain import smoothed, verdict
 from trajtune.data.store import Dataset
 from trajtune.files import read_json
 from trajtune.rollout.score import episode_seed
@@ -84,6 +84,8 @@ def test_pretrain_says_whether_it_learned(point_data: Dataset, tmp_path: Path, c
     """One batch says little: it is the means of the first and last entries that are compared."""
     assert smoothed([4.0, 2.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 1.0, 3.0]) == (3.0, 2.0)
     assert smoothed([2.0]) == (2.0, 2.0)
+    assert "logged once" in verdict(1, 0.5, 0.5) and "did not fall" not in verdict(9, 0.5, 0.4)
+    assert "it did not fall" in verdict(9, 0.79, 0.80) and "it did not fall" in verdict(9, 0.5, 0.5)
     steps = ["--steps", 3, "--log-every", 1]
     still = text(capsys, *pretrain(point_data.path, tmp_path / "still", *steps, "--learning-rate", 0))
     assert "action error" in still

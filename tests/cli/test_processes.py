@@ -1,15 +1,17 @@
 """Real processes: signals, pipes, full devices, and terminals that know ASCII alone. No test here looks at a clock."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.commands import DELTA, ROOT, Capture, contents, finetune, one_line, result, shell
+from tests.cli.commands import AGENT, DELTA, ROOT, Capture, contents, finetune, one_line, pretrain, result, shell
 from trajtune.cli.process import SAID, STOPPED
 from trajtune.data.store import Dataset
 
@@ -103,6 +105,31 @@ def test_workers_that_are_interrupted_say_nothing(tmp_path: Path) -> None:
     done = stop_at(2, "SIGINT", command, tmp_path)
     assert done.returncode == STOPPED and "Traceback" not in done.stderr, done.stderr
     assert done.stdout == "" and done.stderr.splitlines()[-1] == SAID
+
+
+@posix
+def test_processes_that_train_together(point_data: Dataset, tmp_path: Path) -> None:
+    """One prints; an error of all is one of the first, and ends in one line; Ctrl-C as well."""
+    out = tmp_path / "out"
+    two = ["--processes", 2, "--device", "cpu"]
+    done = shell(*pretrain(point_data.path, out, *two), "--json", capture_output=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["out"] == str(out), done.stderr
+    assert sorted(contents(out)) == AGENT
+    wrong = shell(*pretrain(point_data.path, out, *two, "--learning-rate", 0.1), capture_output=True)
+    one_line(wrong.returncode, wrong.stdout, wrong.stderr, "stopped")
+    assert "already holds" in wrong.stderr
+
+    many = pretrain(point_data.path, tmp_path / "many", *two, "--steps", 1_000_000, "--checkpoint-every", 5)
+    words = [sys.executable, "-m", "trajtune", *map(str, many)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    child = subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+    while not (tmp_path / "many" / "checkpoint.safetensors").exists() and child.poll() is None:
+        time.sleep(0.05)
+    os.killpg(child.pid, signal.SIGINT)
+    printed, err = child.communicate()
+    assert child.returncode == STOPPED and printed == "" and "Traceback" not in err, err
+    assert err.splitlines()[-1] == SAID
 
 
 @posix

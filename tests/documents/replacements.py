@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 BUDGETS: dict[str, dict[str, str]] = {
     "collect": {"--trajectories": "6", "--workers": "1"},
-    "pretrain": {"--steps": "3", "--batch": "4", "--layers": "1", "--width": "16", "--precision": "fp32"},
+    "pretrain": {"--steps": "3", "--batch": "4", "--set": "width=16", "--precision": "fp32"},
     "finetune": {"--steps": "2", "--batch": "4", "--trajectories": "5", "--precision": "fp32"},
     "evaluate": {"--episodes": "2", "--precision": "fp32"},
     "study": {"--workers": "1"},

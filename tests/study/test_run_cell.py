@@ -81,7 +81,6 @@ def test_zero_shot_is_a_cell_without_a_recipe(point_agent: SavedAgent, point_few
     assert list(result.returns) == evaluate(point_agent, POINT, 5, point_few.brief, 3, precision="fp32").returns
     [point] = result.curve
     assert (point.step, point.metrics, point.returns) == (0, {}, result.returns[:2])
-    assert result.finetune_seconds == 0.0
 
 
 def test_acting_that_is_not_finite_is_a_divergence(

@@ -39,11 +39,16 @@ RECIPES = {
     "dpo": Learning("full", 1e-3, 0.3),
     "grpo": Learning("adapter", 1e-3, 0.1, {"beta": 0.001, "dense": True}, std=0.5),
     "ppo": Learning("full", 1e-3, 0.1, {"critic_learning_rate": 3e-3}),
-    "cql": Learning("full", 3e-4, 0.05, {"critic_learning_rate": 3e-3, "tau": 0.05}),
+    "cql": Learning(
+        "adapter",
+        3e-4,
+        0.1,
+        {"alpha": 0.1, "anchor_data": True, "critic_learning_rate": 3e-3, "tau": 0.05, "gamma": 0.9},
+    ),
     "qp-sft": Learning("full", 1e-3, 0.3),
     "qp-dpo": Learning("full", 1e-3, 0.3),
 }
-"""Those of GRPO, PPO and CQL were searched on these goals (about eight settings each): this says that they can learn,
+"""Those of GRPO, PPO and CQL were searched on these goals (8 to 16 settings each): this says that they can learn,
 not how well. With its defaults and a learning rate of 1e-3, CQL makes this agent worse (docs/algorithms/cql.md)."""
 
 

@@ -1,5 +1,7 @@
 """The command line: one thin module a command, and the table of them. Nothing is imported before it is asked for."""
 
+import os
+
 TYPE_CHECKING = False  # importing typing takes longer than all else here, and Ctrl-C may come at once
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,9 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         from trajtune.cli.running import run
 
         return run(list(argv))
-    from trajtune.cli.process import own_process
-
+    try:
+        from trajtune.cli.process import own_process
+    except KeyboardInterrupt:
+        os.write(2, b"trajtune: stopped\n")
+        return 130
     return own_process()

@@ -11,15 +11,15 @@ from trajtune.cli.output import Output, number
 
 @dataclass
 class Collect:
-    """Train experts and record trajectories. The same command continues where it was stopped."""
+    """Record trajectories of experts: shipped, scripted or trained. The same command continues where it was stopped."""
 
     suite: Positional[str]
     """One of those that ``trajtune suites`` lists, or gym:ID for an environment of Gymnasium."""
     out: Path
     """Folder of the dataset."""
     experts: str | None = None
-    """scripted (the suite's script), goal-conditioned (one SAC for all tasks), per-task (one SAC a task), random (no
-    expert); ``trajtune suites`` says which a suite has. The first it has is the default."""
+    """scripted (the suite's script), shipped (trained actors of trajtune's own), goal-conditioned (train one SAC for
+    all tasks), per-task (train one SAC a task), random (no expert). The first that the suite has is the default."""
     quality: str = "expert,medium"
     """Which qualities to record: expert, medium, random."""
     tasks: str = "all"
@@ -27,7 +27,7 @@ class Collect:
     trajectories: int = 100
     """Trajectories a task and quality."""
     updates: int = 0
-    """Gradient steps of each SAC expert; 0 is the suite's own number."""
+    """Gradient steps of each SAC expert that is trained; 0 is the suite's own number."""
     seed: int = 0
     workers: int = 0
     """Processes that record; 0 is one a core. The data do not depend on it."""

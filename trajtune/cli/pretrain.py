@@ -57,7 +57,7 @@ class Pretrain:
         device = pick_device(self.device)
         processes = self.processes or (max(1, torch.cuda.device_count()) if device.type == "cuda" else 1)
         if processes > 1 and "WORLD_SIZE" not in os.environ:
-            from trajtune.cli.process import run_together
+            from trajtune.cli.together import run_together
 
             run_together(processes)
             return
@@ -74,9 +74,8 @@ class Pretrain:
             return
         log, numbers = saved.header["log"], sum(p.numel() for p in saved.agent.parameters())
         first, last = smoothed([entry["loss"] for entry in log])
-        fell = "" if last < first else ": it did not fall; more updates (--steps) or a larger --learning-rate may help"
         out.say(f"{numbers:,} parameters, {len(tasks)} tasks")
-        out.say(f"action error {first:.4f} -> {last:.4f}, means of the first and last entries of the log{fell}")
+        out.say(verdict(len(log), first, last))
         out.say(f"the agent is in {self.out}")
         errors = {"first": first, "last": last}
         out.result({"out": str(self.out), "parameters": numbers, "tasks": tasks, "action_error": errors, "log": log})
@@ -86,3 +85,11 @@ def smoothed(values: Sequence[float]) -> tuple[float, float]:
     """Return the means of the first and last few values, a fifth of them each: one batch says little."""
     few = max(1, len(values) // 5)
     return sum(values[:few]) / few, sum(values[-few:]) / few
+
+
+def verdict(entries: int, first: float, last: float) -> str:
+    """Say whether it has learned."""
+    if entries == 1:
+        return f"action error {first:.4f}, logged once: nothing is known of its course (--log-every)"
+    fell = "" if last < first else ": it did not fall; more updates (--steps) or a larger --learning-rate may help"
+    return f"action error {first:.4f} -> {last:.4f}, means of the first and last entries of the log{fell}"

@@ -60,21 +60,3 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     odd = error.object[error.start : error.end]
     return "".join((ASCII | ARROWS | BOXES).get(each, "?") for each in odd), error.end
-
-
-def run_together(processes: int) -> None:
-    """Run this process's own command in a process group, once a process; the first one writes and prints."""
-    import subprocess
-
-    from trajtune.errors import UserError
-
-    group = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *group, "-m", "trajtune", *sys.argv[1:], "--processes", str(processes)]
-    with subprocess.Popen(command, start_new_session=True) as child:  # Ctrl-C is for us alone
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            child.terminate()
-            raise
-    if code:
-        raise UserError(f"pretraining with {processes} processes stopped with code {code}")

@@ -13,9 +13,9 @@ def sac_actor(path: Path, goal: tuple[float, ...]) -> Acting:
     """Read an actor that ``train_expert`` saved: two hidden layers, ReLU, a squashed Gaussian.
 
     It sees ``goal`` behind the observation. Acts by sampling, with the noise handed in, as SAC does when it collects;
-    zero noise gives its mean.
+    zero noise gives its mean. Weights may be stored in half precision; all arithmetic is done in single.
     """
-    arrays = read_arrays(path, "expert")
+    arrays = {name: array.astype(np.float32) for name, array in read_arrays(path, "expert").items()}
     try:
         layers = [(arrays[f"Dense_{i}.kernel"], arrays[f"Dense_{i}.bias"]) for i in range(4)]
     except KeyError as error:

@@ -8,17 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trajtune import artifacts
 from trajtune.data.store import DTYPES, Dataset
 from trajtune.data.writer import DatasetWriter
 from trajtune.errors import UserError, unknown
-from trajtune.experts.actors import random_actor
 from trajtune.experts.ladder import RANDOM_POLICY, Ladder, record_medium
 from trajtune.experts.parts import achieved_width, part_is_finished, part_path, read_about, read_episodes, write_part
-from trajtune.experts.recording import Episode, mean_return, record, record_seeds
-from trajtune.experts.sources import sources_of
+from trajtune.experts.recording import Episode, mean_return, random_return, record_seeds
+from trajtune.experts.sources import sources_of, updates_of
 from trajtune.processes import worker_pool
 from trajtune.progress import Progress, silent
 from trajtune.seeds import LIMIT
@@ -28,7 +25,6 @@ from trajtune.suites.base import ExpertSource, Rung, Suite
 QUALITIES = ("expert", "medium", "random")
 PARTS, EXPERTS = "parts", "experts"  # what a collection has in its folder beside the dataset's files
 TRIALS = 3
-RANDOM_EPISODES = 20
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class CollectConfig:
     qualities: tuple[str, ...] = ("expert", "medium")
     trajectories: int = 100
     experts: str | None = None
-    """One of the suite's sources (``trajtune.experts.sources``); None is the first of them."""
+    """One of the suite's sources (``trajtune.experts.sources``); None is the first of them: what is ready at once."""
     updates: int = 0
     """Gradient steps of each expert that is trained; 0 is the suite's own number."""
     seed: int = 0
@@ -89,7 +85,7 @@ def _checked(config: CollectConfig, suite: Suite) -> tuple[CollectConfig, Expert
     name = next(iter(sources)) if config.experts is None else config.experts
     if name not in sources:
         raise unknown("source of experts", name, sources)
-    updates = config.updates or suite.expert_updates
+    updates = updates_of(suite, sources[name], config.updates)
     sources[name].check(suite, config.qualities, updates)
     return replace(config, experts=name, updates=updates), sources[name]
 
@@ -123,7 +119,7 @@ def _collect_task(job: tuple[CollectConfig, str, int, list[Rung]]) -> None:
     assert config.experts is not None
     ladder = Ladder(suite, task, sources_of(suite)[config.experts], rungs)
     seeds = functools.partial(record_seeds, config.seed, task)
-    references = {"random": _random_return(suite, config.seed, task)}
+    references = {"random": random_return(suite, config.seed, task)}
     expert: list[Episode] = []
     if rungs:
         # The expert acts by its mean, as it would be deployed; medium policies by sampling, as SAC does as it learns.
@@ -138,20 +134,6 @@ def _collect_task(job: tuple[CollectConfig, str, int, list[Rung]]) -> None:
             trials = seeds("trial", TRIALS)
             policy, episodes = record_medium(ladder, references, trials, seeds("medium", config.trajectories))
         write_part(path, episodes, policy, references)
-
-
-def _random_return(suite: Suite, seed: int, task: int) -> float:
-    """The random policy's mean return. It does not see the goal: relabelled, the same episodes serve every task."""
-    if suite.relabel is None:
-        return mean_return(record(suite, task, random_actor, record_seeds(seed, task, "random", RANDOM_EPISODES)))
-    goal = np.asarray(suite.task(task).goal)
-    rewards = [suite.relabel.reward(e.achieved, e.actions, goal) for e in _random_episodes(suite.name, seed)]
-    return float(np.mean([np.sum(each) for each in rewards]))
-
-
-@functools.cache
-def _random_episodes(suite: str, seed: int) -> list[Any]:
-    return record(get_suite(suite), 0, random_actor, record_seeds(seed, 0, "random", RANDOM_EPISODES))
 
 
 def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:

@@ -1,13 +1,18 @@
 """Record episodes: n bodies of one task in step, under one policy, each with its own seed and noise."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from trajtune.errors import UserError
+from trajtune.experts.actors import random_actor
 from trajtune.seeds import stream
+from trajtune.suites import get_suite
 from trajtune.suites.base import Acting, Array, Suite
+
+RANDOM_EPISODES = 20
 
 
 @dataclass(frozen=True)
@@ -99,3 +104,17 @@ def record(suite: Suite, task: int, acting: Acting, seeds: list[int], sampled: b
 def record_seeds(seed: int, task: int, kind: str, count: int) -> list[int]:
     """Reset seeds of recorded episodes; ``kind`` keeps qualities apart. Evaluation draws from another stream."""
     return [int(s) for s in stream(seed, "record", task, kind).integers(2**31, size=count)]
+
+
+def random_return(suite: Suite, seed: int, task: int, episodes: int = RANDOM_EPISODES) -> float:
+    """The random policy's mean return. It does not see the goal: relabelled, the same episodes serve every task."""
+    if suite.relabel is None:
+        return mean_return(record(suite, task, random_actor, record_seeds(seed, task, "random", episodes)))
+    goal = np.asarray(suite.task(task).goal)
+    rewards = [suite.relabel.reward(e.achieved, e.actions, goal) for e in _random_episodes(suite.name, seed, episodes)]
+    return float(np.mean([np.sum(each) for each in rewards]))
+
+
+@functools.cache
+def _random_episodes(suite: str, seed: int, episodes: int) -> list[Any]:
+    return record(get_suite(suite), 0, random_actor, record_seeds(seed, 0, "random", episodes))

@@ -8,6 +8,7 @@ from pathlib import Path
 from trajtune.errors import UserError
 from trajtune.experts.actors import random_actor, sac_actor
 from trajtune.experts.sac import SACConfig, train_expert
+from trajtune.experts.shipped import shipped_with
 from trajtune.progress import Progress
 from trajtune.suites.base import Acting, ExpertSource, Rung, Suite
 
@@ -15,6 +16,8 @@ from trajtune.suites.base import Acting, ExpertSource, Rung, Suite
 def sources_of(suite: Suite) -> dict[str, ExpertSource]:
     """Return the sources of a suite by name, the best choice first: its own, and those it has the capabilities for."""
     found = dict(suite.experts)
+    if (shipped := shipped_with(suite)) is not None:
+        found.setdefault("shipped", shipped)
     if suite.relabel is not None:
         found.setdefault("goal-conditioned", GoalConditioned())
     found.setdefault("per-task", PerTask())
@@ -22,11 +25,17 @@ def sources_of(suite: Suite) -> dict[str, ExpertSource]:
     return found
 
 
+def updates_of(suite: Suite, source: ExpertSource, asked: int) -> int:
+    """Return the updates asked for, or for 0 the suite's own number where the source trains; 0 is not known."""
+    return asked or (suite.expert_updates if getattr(source, "trains", False) else 0)
+
+
 @dataclass(frozen=True)
 class GoalConditioned:
     """One SAC for all tasks, which sees the goal and learns from every transition under other goals, too."""
 
     summary: str = "one SAC for all tasks, with exact relabelling"
+    trains: bool = True
 
     def check(self, suite: Suite, qualities: Sequence[str], updates: int) -> None:
         """Ask for the extra, and for a number of updates."""
@@ -50,6 +59,7 @@ class PerTask:
     """One SAC a task, on the environment's own reward: the paper's protocol, and all that an unknown reward allows."""
 
     summary: str = "one SAC a task"
+    trains: bool = True
 
     def check(self, suite: Suite, qualities: Sequence[str], updates: int) -> None:
         """Ask for the extra, and for a number of updates."""

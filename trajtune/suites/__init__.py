@@ -49,9 +49,8 @@ def get_suite(name: str) -> "Suite":
         return make(rest)
     if name not in SUITES and name not in SUITES.broken:
         raise unknown("suite", name, [*SUITES, *(f"{scheme}:ID" for scheme in MAKERS)])
-    entry = SUITES[name]
-    try:
-        make = resolve(entry.make)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"suite {name} does not load: {entry.make} is not there ({error})") from None
-    return make()
+    make = resolve(SUITES[name].make)
+    suite = make()
+    if suite.name != name:  # data would be saved under a name by which nobody finds it
+        raise UserError(f"suite {name} calls itself {suite.name}: its name must be the one it is registered under")
+    return suite
