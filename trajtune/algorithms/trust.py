@@ -15,7 +15,7 @@ from trajtune.policy import Policy
 from trajtune.seeds import stream
 
 NOISE = 0.15
-"""Deviation of actions in like states from which on a critic is trusted fully."""
+"""Deviation of actions in like states from which on a critic is trusted fully: a guess, to be chosen on training tasks."""
 NEIGHBOURS, PROBES = 5, 512
 
 
