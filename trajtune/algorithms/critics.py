@@ -39,12 +39,15 @@ class Critic(nn.Module):
         return self._values(x, slice(None))
 
     def _values(self, x: Tensor, which: slice) -> Tensor:
-        *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
+        # The whole is not sliced: the slope of a slice is a zeroed copy of everything, a sixth of an update.
+        some = which != slice(None)
+        layers = [(w[which], b[which]) if some else (w, b) for w, b in zip(self.weights, self.biases, strict=True)]
+        *hidden, (weight, bias) = layers
         for w, b in hidden:
-            x = mish(torch.baddbmm(b[which], x, w[which]))
+            x = mish(torch.baddbmm(b, x, w))
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a value of -100 to whole halves
             # One output only: a batched product takes four times as long on a CPU.
-            y = (x.float() * weight[which].transpose(1, 2)).sum(-1) + bias[which].squeeze(-1)
+            y = (x.float() * weight.transpose(1, 2)).sum(-1) + bias.squeeze(-1)
             return self.centre + self.scale * y
 
 
@@ -71,7 +74,7 @@ def mish(x: Tensor) -> Tensor:
 def _parts(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """With s = sigmoid(x) and u = 1 - (1 - s)^2, tanh(softplus(x)) = u / (2 - u): return s, u, 2 - u."""
     s = torch.sigmoid(x)
-    u = torch.addcmul(s + s, s, s, value=-1)  # exact where s is small, unlike the square above
+    u = (2.0 - s).mul_(s)  # exact where s is small, unlike the square above
     return s, u, 2.0 - u
 
 

@@ -74,11 +74,11 @@ def _warm_up(critic: Critic, table: Transitions, seed: int, config: CriticConfig
     x, after = inputs_of(table, config, over), inputs_of(table, config, over, following=True)
     optimizer = torch.optim.AdamW(critic.parameters(), config.warm_learning_rate, fused=True)
     average: Critic | None = None
+    pools = [torch.nonzero(mine)[:, 0] for mine in kept]
     for step in range(config.monte_carlo + config.bootstrapped):
         if step == config.monte_carlo:
             average = copy.deepcopy(critic).requires_grad_(False)
-        allowed = kept if average is None else [mine & follows for mine in kept]
-        pools = [torch.nonzero(mine)[:, 0] for mine in allowed]
+            pools = [torch.nonzero(mine & follows)[:, 0] for mine in kept]
         if min(map(len, pools)) == 0:
             break
         rows = torch.stack([p[torch.randint(len(p), (config.warm_batch,), generator=generator)] for p in pools])
