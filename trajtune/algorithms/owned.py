@@ -19,12 +19,15 @@ FIRST = slice(0, 1)
 
 
 class OwnedCritic:
-    """Q networks (``q``) or V networks (``v``), their moving averages, and what they are worth."""
+    """Q networks (``q``) with their moving averages, or V networks (``v``), and what they are worth."""
+
+    averages: Held  # of Q alone
 
     def __init__(self, policy: Policy, data: Trajectories, seed: int, config: CriticConfig, over: Over) -> None:
         self.config = config
         self.critic, self.worth = warm_critic(policy, data, seed, config, over)
-        self.averages = Held(dict(self.critic.named_parameters()))
+        if over == "q":
+            self.averages = Held(dict(self.critic.named_parameters()))
         self.longest = float(data.length.max())
 
     def states(self, policy: Policy, window: Window) -> Tensor:
@@ -58,7 +61,8 @@ class OwnedCritic:
         self.averages.follow(dict(self.critic.named_parameters()), self.config.tau)
 
     def networks(self) -> Mapping[str, nn.Module]:
-        return {"critic": self.critic, "target_critic": self.averages}
+        averages = {"target_critic": self.averages} if hasattr(self, "averages") else {}
+        return {"critic": self.critic, **averages}
 
     def descents(self) -> Mapping[str, Descent]:
         return {"critic": Descent(self.config.learning_rate, self.config.grad_clip)}

@@ -71,7 +71,7 @@ class PPO(WindowAlgorithm):
 
     def networks(self) -> Mapping[str, nn.Module]:
         own = {"data": self.data, "estimates": self.estimates, "old_policy": self.old_policy}
-        return {"critic": self.owned.critic, **own}
+        return {**self.owned.networks(), **own}
 
     def descents(self) -> Mapping[str, Descent]:
         return self.owned.descents()

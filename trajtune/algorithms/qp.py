@@ -18,6 +18,7 @@ from trajtune.algorithms.trust import trust_in
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
+from trajtune.seeds import torch_stream
 from trajtune.types import Batch
 
 OTHERS = slice(1, None)
@@ -88,7 +89,7 @@ class QGuided(Algorithm[B]):
         values = self.owned.average(states, actions)
         if (count := self.config.target_actions) == 1:
             return values
-        generator = torch.Generator().manual_seed(0)
+        generator = torch_stream(0, "target-actions")
         noise = torch.randn(count - 1, actions.shape[-1], generator=generator).to(actions.device)
         for offset in noise * self.config.target_noise:
             values = values.maximum(self.owned.average(states, (actions + offset).clamp(-1.0, 1.0)))

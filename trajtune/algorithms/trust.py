@@ -28,9 +28,9 @@ def trust_in(policy: Policy, data: Trajectories, seed: int) -> float:
 def action_noise(policy: Policy, data: Trajectories, seed: int) -> float:
     """Estimate the deviation of actions around what their state explains, in units of the action box's half.
 
-    At some steps, a linear function of the state is fitted to the actions of the nearest steps of other trajectories;
-    what it misses at the step itself is the noise, twice over in part (the neighbours' own), so that a deterministic
-    policy that bends between neighbours seems a little noisy. With one trajectory nothing can be compared: 0.
+    At some steps, the actions at the nearest states of other trajectories are averaged, the nearer the more; what that
+    misses at the step itself is the noise, less the neighbours' own share of it. A deterministic policy that bends
+    between neighbours seems a little noisy. With one trajectory nothing can be compared: 0.
     """
     if len(data) < 2:
         return 0.0
