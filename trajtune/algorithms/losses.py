@@ -113,7 +113,7 @@ def _next(values: Tensor) -> Tensor:
 
 def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     """|tau - 1(u < 0)| u^2 (Kostrikov et al. 2022, equation 4), elementwise."""
-    return torch.where(difference < 0, 1.0 - expectile, expectile) * difference.square()
+    return (expectile - (difference < 0).to(difference.dtype)).abs() * difference.square()
 
 
 def advantage_weights(advantages: Tensor, temperature: float, largest: float, mask: Tensor) -> Tensor:
