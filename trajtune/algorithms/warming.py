@@ -37,7 +37,9 @@ def warm_critic(
     table = transitions_of(policy, data, config.gamma)
     x = inputs_of(table, config, over)
     critic = initialise_critic(x.shape[1], config.members, seed, over)
-    found = {"x": x, "rewards": table.rewards, "terminal": table.terminal, "trajectory": table.trajectory}
+    after, follows = inputs_of(table, config, over, following=True), _follows(table, over)
+    told = {"rewards": table.rewards, "terminal": table.terminal, "trajectory": table.trajectory}
+    found = {"x": x, "after": after, "follows": follows, **told}
     key = tensors_digest(found, signature([over, seed, config.warm()]))
     if key not in _KEPT:
         with torch.random.fork_rng(devices=[]):
@@ -59,6 +61,11 @@ def inputs_of(table: Transitions, config: CriticConfig, over: Over, following: b
     return torch.cat([states, *([passed] if config.time else []), *([actions] if over == "q" else [])], dim=-1)
 
 
+def _follows(table: Transitions, over: Over) -> Tensor:
+    """Where there is something to bootstrap from, or a terminal: [M] bool."""
+    return table.terminal | (table.action_follows if over == "q" else table.state_follows)
+
+
 def _warm_up(critic: Critic, table: Transitions, seed: int, config: CriticConfig, over: Over) -> dict[str, float]:
     known = table.weights.sum().clamp_min(1e-9)
     centre = (table.weights * table.returns).sum() / known
@@ -70,7 +77,7 @@ def _warm_up(critic: Critic, table: Transitions, seed: int, config: CriticConfig
     generator = torch_stream(seed, "warm-up", over)
     every = torch.ones(len(table.rewards), dtype=torch.bool)
     kept = [every if folds == 0 else table.trajectory % folds != m for m in range(config.members)]
-    follows = table.terminal | (table.action_follows if over == "q" else table.state_follows)
+    follows = _follows(table, over)
     x, after = inputs_of(table, config, over), inputs_of(table, config, over, following=True)
     optimizer = torch.optim.AdamW(critic.parameters(), config.warm_learning_rate, fused=True)
     average: Critic | None = None
