@@ -102,20 +102,30 @@ class QGuided(Algorithm[B]):
         """
         base, metrics = self.base.loss(policy, batch, mean)
         states, mask = self.owned.states(policy, batch.window), batch.window.mask
-        guide = self.owned.critic(states, mean, which=FIRST)[0]
-        q = masked_mean(guide, mask)
-        term = q / self._unit(states, mean.detach(), mask)
+        values, slope = self._guide(states, mean.detach())
+        q = masked_mean(values + (slope * (mean - mean.detach())).sum(-1), mask)  # of Q its value and its slope
+        term = q / self._unit(states, mean.detach(), slope, mask)
         loss = base - self.trust["alpha"] * term
         return loss, {**of_base(metrics), **detached(q_term=term, q_policy=q)}
 
-    def _unit(self, states: Tensor, mean: Tensor, mask: Tensor) -> Tensor:
-        """What Q is divided by, detached: see ``QPConfig.scale``."""
-        critic = self.owned.critic
+    @torch.no_grad()
+    def _guide(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first critic's values [B, K] and their slopes dQ/da [B, K, A], from one pass."""
+
+        def total(actions: Tensor) -> tuple[Tensor, Tensor]:
+            values = self.owned.critic(states, actions, which=FIRST)[0]
+            return values.sum(), values
+
+        slope, values = torch.func.grad(total, has_aux=True)(actions)
+        return values, slope
+
+    @torch.no_grad()
+    def _unit(self, states: Tensor, actions: Tensor, slope: Tensor, mask: Tensor) -> Tensor:
+        """What Q is divided by: see ``QPConfig.scale``."""
         if self.config.scale == "magnitude":
-            with torch.no_grad():
-                return masked_mean(critic(states, mean, which=OTHERS).abs().mean(0), mask).clamp_min(1e-6)
+            others = self.owned.critic(states, actions, which=OTHERS)
+            return masked_mean(others.abs().mean(0), mask).clamp_min(1e-6)
         if self.config.scale == "gradient":
-            slope = torch.func.grad(lambda a: critic(states, a, which=FIRST)[0].sum())(mean).detach()
             return masked_mean(slope.abs().mean(-1), mask).clamp_min(1e-6)
         return torch.ones((), device=mask.device)
 
