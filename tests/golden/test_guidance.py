@@ -16,7 +16,16 @@ A = SMALL.action_dim
 ALPHA = 0.25  # a float32 holds it exactly
 
 
-class Toy(nn.Module):
+class Known(nn.Module):
+    """What a critic is asked, by autograd."""
+
+    def with_slope(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        actions = actions.detach().requires_grad_()
+        values = self(states, actions)[0]
+        return values.detach(), torch.autograd.grad(values.sum(), actions)[0]
+
+
+class Toy(Known):
     """Two critics: ``slope`` . a + ``level``, and twice that."""
 
     def __init__(self, slope: Tensor, level: float = 0.0) -> None:
@@ -28,7 +37,7 @@ class Toy(nn.Module):
         return torch.stack([one, 2.0 * one])[which]
 
 
-class Hill(nn.Module):
+class Hill(Known):
     """-|a - top|^2 / 2 for all critics."""
 
     def __init__(self, top: Tensor) -> None:

@@ -102,22 +102,11 @@ class QGuided(Algorithm[B]):
         """
         base, metrics = self.base.loss(policy, batch, mean)
         states, mask = self.owned.states(policy, batch.window), batch.window.mask
-        values, slope = self._guide(states, mean.detach())
+        values, slope = self.owned.critic.with_slope(states, mean.detach())
         q = masked_mean(values + (slope * (mean - mean.detach())).sum(-1), mask)  # of Q its value and its slope
         term = q / self._unit(states, mean.detach(), slope, mask)
         loss = base - self.trust["alpha"] * term
         return loss, {**of_base(metrics), **detached(q_term=term, q_policy=q)}
-
-    @torch.no_grad()
-    def _guide(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the first critic's values [B, K] and their slopes dQ/da [B, K, A], from one pass."""
-
-        def total(actions: Tensor) -> tuple[Tensor, Tensor]:
-            values = self.owned.critic(states, actions, which=FIRST)[0]
-            return values.sum(), values
-
-        slope, values = torch.func.grad(total, has_aux=True)(actions)
-        return values, slope
 
     @torch.no_grad()
     def _unit(self, states: Tensor, actions: Tensor, slope: Tensor, mask: Tensor) -> Tensor:
