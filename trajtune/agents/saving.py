@@ -23,7 +23,7 @@ from trajtune.seeds import torch_stream
 WEIGHTS = "agent.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SavedAgent:
     """An agent and where it comes from. ``digest`` identifies it: a delta names the base it belongs to."""
 
@@ -34,6 +34,9 @@ class SavedAgent:
     briefs: Mapping[int, Brief] = field(default_factory=dict)
     """Of the tasks in its pretraining data's dataset: what zero-shot acting needs."""
     header: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"SavedAgent({self.agent.kind} {self.digest[:12]} of {self.suite}, briefs of {len(self.briefs)} tasks)"
 
     @classmethod
     def of(cls, agent: Agent, suite: str | None = None) -> "SavedAgent":

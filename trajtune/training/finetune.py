@@ -23,7 +23,7 @@ from trajtune.training.loop import Log, train
 from trajtune.types import Batch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finetuned:
     """A tuned policy, the log of its training, and what saving it needs."""
 
@@ -32,6 +32,10 @@ class Finetuned:
     recipe: Recipe
     run: Mapping[str, Any]
     log: Log
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(map(str, self.briefs))
+        return f"Finetuned({self.recipe.algorithm} x {self.recipe.tuning} on task {tasks}, {len(self.log)} log entries)"
 
     def save(self, folder: Path | str) -> None:
         """Write the delta: only what moved, with its base's digest and the brief to act under.
