@@ -81,6 +81,7 @@ SETUPS: dict[str, Setup] = {
             ("cheetah-vel", "trajtune/assets/cheetah-vel"),
         ),
         files=("studies/first.yaml",),
+        words=(("study first ", "study studies/first.yaml "),),  # the same study, whose budget can be made small
     ),
     # The same where the guide's study looks for them.
     "study": Setup(copies=(("cheetah-vel/agent", "runs/agents/cheetah-vel"), ("cheetah-vel/data", "data/cheetah-vel"))),
