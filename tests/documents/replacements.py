@@ -78,10 +78,11 @@ SETUPS: dict[str, Setup] = {
         copies=(
             ("cheetah-vel/agent", "runs/agent"),
             ("cheetah-vel/data", "data/cheetah-vel"),
-            ("cheetah-vel", "trajtune/assets/cheetah-vel"),
         ),
-        files=("studies/first.yaml",),
-        words=(("study first ", "study studies/first.yaml "),),  # the same study, whose budget can be made small
+        files=("trajtune/study/presets/first.yaml",),
+        words=(
+            ("study first ", "study trajtune/study/presets/first.yaml "),
+        ),  # the same study, whose budget can be made small
     ),
     # The same where the guide's study looks for them.
     "study": Setup(copies=(("cheetah-vel/agent", "runs/agents/cheetah-vel"), ("cheetah-vel/data", "data/cheetah-vel"))),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from trajtune.cli.output import Output, number
+from trajtune.cli.output import Output, mean_of, number
 from trajtune.experts.config import CollectConfig
 from trajtune.statistics import normalised
 
@@ -62,8 +62,8 @@ class Collect:
             means = [source["mean_return"] for source in sources]
             pairs = zip(means, map(data.references, config.tasks), strict=True)
             levels = [level for mean, known in pairs if (level := normalised(mean, known)) is not None]
-            success = _mean([source["success"] for source in sources if "success" in source])
-            mean, level = sum(means) / len(means), _mean(levels)
+            success = mean_of([source["success"] for source in sources if "success" in source])
+            mean, level = sum(means) / len(means), mean_of(levels)
             ends = [number(end(levels, default=None), 2) for end in (min, max)]
             row = [quality, number(mean), number(min(means)), number(max(means)), number(level, 2), *ends]
             rows.append([*row, number(success, 2)])
@@ -75,7 +75,3 @@ class Collect:
             out.say(f"warning: medium lies outside [1/3, 1/2] on {len(off)} tasks; no policy inside was found")
         out.say(f"{len(data.trajectories)} trajectories of {len(config.tasks)} tasks are in {self.out}")
         out.result({"out": str(self.out), "trajectories": len(data.trajectories), "qualities": summary})
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

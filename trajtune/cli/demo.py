@@ -7,6 +7,7 @@ from typing import Any
 
 from trajtune.cli.output import Output, interval, number
 from trajtune.demo.config import ALGORITHMS, BUDGETS, SUITE, BudgetName, DemoConfig
+from trajtune.study.cell import ZERO_SHOT
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Demo:
 
 
 def _show(result: dict[str, Any], out: Output) -> None:
-    names = ("zero-shot", *ALGORITHMS)
+    names = (ZERO_SHOT, *ALGORITHMS)
     rows = []
     for task in result["tasks"]:
         row = [task["name"], number(task["references"]["random"]), number(task["references"]["expert"])]

@@ -75,6 +75,11 @@ class Output:
             self._bars, self._stages = None, {}
 
 
+def mean_of(values: Sequence[float]) -> float | None:
+    """Return the mean, or None of nothing: what ``number`` shows as a dash."""
+    return sum(values) / len(values) if values else None
+
+
 def number(value: float | None, digits: int = 1) -> str:
     """Return a number for a table, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}"

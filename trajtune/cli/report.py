@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from trajtune.cli.output import Output
+from trajtune.study.cell import ZERO_SHOT
 
 if TYPE_CHECKING:
     from trajtune.report.cells import Comparison
@@ -19,7 +20,7 @@ class Report:
 
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Folder of the results."""
-    baseline: str = "zero-shot"
+    baseline: str = ZERO_SHOT
     """What cells are compared with: zero-shot, or an algorithm of the study under the same tuning, such as sft."""
     markdown: Path | None = None
     """Also write the tables there."""
@@ -46,7 +47,7 @@ class Report:
         out.result({"comparisons": [asdict(each) for each in comparisons]})
 
 
-def load_comparisons(folder: Path, baseline: str = "zero-shot") -> "list[Comparison]":
+def load_comparisons(folder: Path, baseline: str = ZERO_SHOT) -> "list[Comparison]":
     """Read the results of a study and compare its cells."""
     from trajtune.report.cells import summarise
     from trajtune.study.results import read_results

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trajtune.cli.output import Output, number
+from trajtune.cli.output import Output, mean_of, number
 
 if TYPE_CHECKING:
     from trajtune.suites.base import Suite
@@ -41,7 +41,7 @@ def _list_all(out: Output) -> None:
             continue
         listing[name] = _about(s)
         known = [s.references[t] for t in s.test if t in s.references]
-        returns = [number(_mean([k[kind] for k in known]), 0) for kind in ("random", "expert")]
+        returns = [number(mean_of([k[kind] for k in known]), 0) for kind in ("random", "expert")]
         counts = f"{len(s.train)}/{len(s.test)}"
         can = "relabel" if s.relabel else ""
         can += (", " if can and s.has_success else "") + ("success" if s.has_success else "")
@@ -107,7 +107,3 @@ def _experts(s: "Suite") -> dict[str, str]:
 
 def _split(index: int, train: Sequence[int], test: Sequence[int]) -> str:
     return " and ".join(name for name, members in (("train", train), ("test", test)) if index in members)
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -30,16 +30,25 @@ def updates_of(suite: Suite, source: ExpertSource, asked: int) -> int:
     return asked or (suite.expert_updates if getattr(source, "trains", False) else 0)
 
 
-@dataclass(frozen=True)
-class GoalConditioned:
-    """One SAC for all tasks, which sees the goal and learns from every transition under other goals, too."""
+class _Trained:
+    """What sources that train SAC have in common."""
 
-    summary: str = "one SAC for all tasks, with exact relabelling"
-    trains: bool = True
+    trains = True
 
     def check(self, suite: Suite, qualities: Sequence[str], updates: int) -> None:
         """Ask for the extra, and for a number of updates."""
         _check_training(suite, updates)
+
+    def acting(self, suite: Suite, task: int, rung: Rung) -> Acting:
+        """Return a saved actor under the goal of a task."""
+        return sac_actor(Path(rung.key), suite.task(task).goal)
+
+
+@dataclass(frozen=True)
+class GoalConditioned(_Trained):
+    """One SAC for all tasks, which sees the goal and learns from every transition under other goals, too."""
+
+    summary: str = "one SAC for all tasks, with exact relabelling"
 
     def ladders(
         self, suite: Suite, tasks: Sequence[int], folder: Path, updates: int, seed: int, progress: Progress
@@ -49,21 +58,12 @@ class GoalConditioned:
         found = train_expert(suite, None, SACConfig(updates), folder, seed, progress, stage)
         return {task: _rungs(found) for task in tasks}
 
-    def acting(self, suite: Suite, task: int, rung: Rung) -> Acting:
-        """Return a saved actor under the goal of a task."""
-        return sac_actor(Path(rung.key), suite.task(task).goal)
-
 
 @dataclass(frozen=True)
-class PerTask:
+class PerTask(_Trained):
     """One SAC a task, on the environment's own reward: the paper's protocol, and all that an unknown reward allows."""
 
     summary: str = "one SAC a task"
-    trains: bool = True
-
-    def check(self, suite: Suite, qualities: Sequence[str], updates: int) -> None:
-        """Ask for the extra, and for a number of updates."""
-        _check_training(suite, updates)
 
     def ladders(
         self, suite: Suite, tasks: Sequence[int], folder: Path, updates: int, seed: int, progress: Progress
@@ -77,10 +77,6 @@ class PerTask:
             )
             found[task] = _rungs(train_expert(suite, task, config, where, seed, progress, stage))
         return found
-
-    def acting(self, suite: Suite, task: int, rung: Rung) -> Acting:
-        """Return a saved actor."""
-        return sac_actor(Path(rung.key), suite.task(task).goal)
 
 
 @dataclass(frozen=True)
