@@ -9,17 +9,19 @@ from torch import Tensor, nn
 
 from trajtune.algorithms import BASE
 from trajtune.algorithms.base import Algorithm, Descent, Metrics, Shape, detached
-from trajtune.algorithms.configs import DPOConfig, QPConfig, SFTConfig
+from trajtune.algorithms.configs import CriticConfig, DPOConfig, QPConfig, SFTConfig
 from trajtune.algorithms.dpo import DPO, Pairs
-from trajtune.algorithms.losses import masked_mean, q_term, td_loss
+from trajtune.algorithms.losses import masked_mean
+from trajtune.algorithms.owned import OwnedCritic
 from trajtune.algorithms.sft import SFT
-from trajtune.algorithms.twins import TwinCritics, transitions
+from trajtune.algorithms.trust import trust_in
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
+from trajtune.seeds import torch_stream
 from trajtune.types import Batch
 
-FIRST, SECOND = slice(0, 1), slice(1, 2)
+OTHERS = slice(1, None)
 B = TypeVar("B", bound=Batch)
 T = TypeVar("T")
 
@@ -32,26 +34,34 @@ def of_base(named: Mapping[str, T]) -> dict[str, T]:
 class QGuided(Algorithm[B]):
     """Any base algorithm with a Q term. The critics learn by double Q-learning from the target policy's actions."""
 
-    twins: TwinCritics
+    owned: OwnedCritic
     target_policy: Held
+    trust: Held
 
-    def __init__(self, base: Algorithm[B], config: QPConfig) -> None:
-        self.base, self.config = base, config
+    def __init__(self, base: Algorithm[B], config: QPConfig, critic: CriticConfig) -> None:
+        self.base, self.config, self.critic_config = base, config, critic
+        self._facts: dict[str, float] = {}
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         self.base.setup(policy, data, seed)
-        self.twins = TwinCritics(policy, data, seed)
+        self.owned = OwnedCritic(policy, data, seed, self.critic_config, "q")
         self.target_policy = Held(policy.trainable())
+        trust = trust_in(policy, data, seed) if self.config.trust else 1.0
+        self.trust = Held({"alpha": torch.tensor(self.config.alpha * trust)}).to(policy.device)
+        self._facts = {**self.owned.worth, **({"trust": trust} if self.config.trust else {})}
+
+    def facts(self) -> Mapping[str, float]:
+        return {**of_base(self.base.facts()), **self._facts}
 
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> B:
-        return self.base.draw(data, rng, shape)
+        return self.owned.draw(data, rng, self.base.draw(data, rng, shape))
 
     def networks(self) -> Mapping[str, nn.Module]:
-        return {**of_base(self.base.networks()), **self.twins.networks(), "target_policy": self.target_policy}
+        own = {"target_policy": self.target_policy, "trust": self.trust}
+        return {**of_base(self.base.networks()), **self.owned.networks(), **own}
 
     def descents(self) -> Mapping[str, Descent]:
-        own = {"critic": Descent(self.config.critic_learning_rate, self.config.critic_grad_clip)}
-        return {**of_base(self.base.descents()), **own}
+        return {**of_base(self.base.descents()), **self.owned.descents()}
 
     def owned_loss(self, policy: Policy, batch: B, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         """Equations 15 and 16. The transition at step m of a window is (s_m, a_m, r_m, s_m+1) within it.
@@ -61,15 +71,32 @@ class QGuided(Algorithm[B]):
         followed, where the data have it.
         """
         losses, metrics = self.base.owned_loss(policy, batch, mean)
-        w, c = batch.window, self.config
-        states, valid = policy.normalise(w.observations), transitions(w)
+        w, owned = batch.window, self.owned
+        if batch.rows is not None:
+            loss = owned.flat_error(batch.rows)
+            return {**of_base(losses), "critic": loss}, {**of_base(metrics), **detached(td=loss)}
+        states = owned.states(policy, w)
         with torch.no_grad():
             actions = policy.mean_with(self.target_policy.values(), batch)
-        target = self.twins.target(states, actions, w, c.gamma)
-        values = self.twins.critic(states, w.actions)
-        loss = td_loss(values, target, valid)
+        target, valid = owned.target(w, self._best(states, actions).amin(0))
+        values = owned.critic(states, w.actions)
+        loss = owned.error(values, target, valid)
         own = detached(td=loss, q_data=masked_mean(values[0], valid))
         return {**of_base(losses), "critic": loss}, {**of_base(metrics), **own}
+
+    def _best(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Target values [members, B, K] of the actions, or the best of several around them.
+
+        The noise is the same for every state: fixed offsets, since all randomness of a step is in its batch.
+        """
+        values = self.owned.average(states, actions)
+        if (count := self.config.target_actions) == 1:
+            return values
+        generator = torch_stream(0, "target-actions")
+        noise = torch.randn(count - 1, actions.shape[-1], generator=generator).to(actions.device)
+        for offset in noise * self.config.target_noise:
+            values = values.maximum(self.owned.average(states, (actions + offset).clamp(-1.0, 1.0)))
+        return values
 
     def loss(self, policy: Policy, batch: B, mean: Tensor) -> tuple[Tensor, Metrics]:
         """Equations 13 and 14: the base loss minus alpha * Q(s, pi(s)), without gradient into the critics.
@@ -77,27 +104,34 @@ class QGuided(Algorithm[B]):
         (14) is printed without the minus before log sigma; the base's loss (4) has it.
         """
         base, metrics = self.base.loss(policy, batch, mean)
-        states, mask = policy.normalise(batch.window.observations), batch.window.mask
-        guide = self.twins.critic(states, mean, which=FIRST)[0]
-        other = None
-        if self.config.normalise_q:
-            with torch.no_grad():
-                other = self.twins.critic(states, mean, which=SECOND)[0]
-        q = q_term(guide, other, mask)
-        loss = base - self.config.alpha * q
-        return loss, {**of_base(metrics), **detached(q_term=q, q_policy=masked_mean(guide, mask))}
+        states, mask = self.owned.states(policy, batch.window), batch.window.mask
+        values, slope = self.owned.critic.with_slope(states, mean.detach())
+        q = masked_mean(values + (slope * (mean - mean.detach())).sum(-1), mask)  # of Q its value and its slope
+        term = q / self._unit(states, mean.detach(), slope, mask)
+        loss = base - self.trust["alpha"] * term
+        return loss, {**of_base(metrics), **detached(q_term=term, q_policy=q)}
+
+    @torch.no_grad()
+    def _unit(self, states: Tensor, actions: Tensor, slope: Tensor, mask: Tensor) -> Tensor:
+        """What Q is divided by: see ``QPConfig.scale``."""
+        if self.config.scale == "magnitude":
+            others = self.owned.critic(states, actions, which=OTHERS)
+            return masked_mean(others.abs().mean(0), mask).clamp_min(1e-6)
+        if self.config.scale == "gradient":
+            return masked_mean(slope.abs().mean(-1), mask).clamp_min(1e-6)
+        return torch.ones((), device=mask.device)
 
     def after_step(self, policy: Policy, step: int) -> None:
         self.base.after_step(policy, step)
         self.target_policy.follow(policy.trainable(), self.config.tau)
-        self.twins.follow(self.config.tau)
+        self.owned.follow()
 
 
-def qp_sft(config: QPConfig, base: SFTConfig) -> QGuided[Batch]:
+def qp_sft(config: QPConfig, critic: CriticConfig, base: SFTConfig) -> QGuided[Batch]:
     """Equation 13: supervised finetuning with a Q term."""
-    return QGuided(SFT(base), config)
+    return QGuided(SFT(base), config, critic)
 
 
-def qp_dpo(config: QPConfig, base: DPOConfig) -> QGuided[Pairs]:
+def qp_dpo(config: QPConfig, critic: CriticConfig, base: DPOConfig) -> QGuided[Pairs]:
     """Equation 14: direct preference optimisation with a Q term."""
-    return QGuided(DPO(base), config)
+    return QGuided(DPO(base), config, critic)

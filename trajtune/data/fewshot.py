@@ -11,7 +11,7 @@ import torch
 
 from trajtune.artifacts import signature
 from trajtune.data.sampling import draw_prompts
-from trajtune.data.setting import Reward, Setting
+from trajtune.data.setting import Reward, Setting, Target
 from trajtune.data.store import Dataset
 from trajtune.data.trajectories import Array, Trajectories
 from trajtune.data.transforms import REWARDS
@@ -31,7 +31,7 @@ class Brief:
     """What acting on one task needs to know: prompts [n], the return to ask for, and reference returns.
 
     Episode i uses prompt i modulo n, so every cell of a task sees the same ones; None for an agent without a prompt.
-    ``target_return`` is what the agent is asked for: the best return among the trajectories the prompts come from.
+    ``target_return`` is what the agent is asked for, see ``Setting.target``.
     ``references`` holds the returns of the ``random`` policy and the ``expert`` where they are known.
     ``delayed`` says that the reward arrives at an episode's end: until then the return-to-go stays what was asked for.
     """
@@ -105,18 +105,20 @@ class FewShot:
         references: Mapping[str, float] | None = None,
         seed: int = 0,
         reward: Reward = "dense",
+        target: Target | float = "best",
         origin: Mapping[str, Any] | None = None,
     ) -> Self:
         """Make a few-shot set of trajectories in memory; ``prompt_length`` is the agent's, ``seed`` draws prompts.
 
-        ``reward`` is how finetuning sees the rewards: as they are, or ``sparse``, the return at the last step.
+        ``reward`` is how finetuning sees the rewards: as they are, or ``sparse``, the return at the last step;
+        ``target`` is the return to ask for.
         """
         if len(trajectories) == 0:
             raise UserError("there are no trajectories: a few-shot set needs at least one")
-        setting = Setting(None, len(trajectories), reward)
+        setting = Setting(None, len(trajectories), reward, target)
         own = replace(trajectories.loaded(), task=np.full(len(trajectories), task, np.int64))
         seen = REWARDS[reward].apply(own)
-        brief = make_brief(seen, prompt_length, references or {}, seed, REWARDS[reward].delayed)
+        brief = make_brief(seen, prompt_length, references or {}, seed, REWARDS[reward].delayed, target)
         return cls(suite, task, seen, brief, setting, seed, dict(origin or {}))
 
 
@@ -128,12 +130,18 @@ def few_shot(dataset: Dataset, task: int, setting: Setting, seed: int, prompt_le
     except UserError as error:  # a number that is not finite
         raise UserError(f"{dataset.path} is damaged: {error}") from None
     origin = {"dataset": dataset.path.name, "digest": dataset.identity()}
-    made = FewShot.of(found, dataset.suite, task, prompt_length, dataset.references(task), seed, setting.reward, origin)
+    known, reward, target = dataset.references(task), setting.reward, setting.target
+    made = FewShot.of(found, dataset.suite, task, prompt_length, known, seed, reward, target, origin)
     return replace(made, setting=setting)
 
 
 def make_brief(
-    data: Trajectories, length: int, references: Mapping[str, float], seed: int, delayed: bool = False
+    data: Trajectories,
+    length: int,
+    references: Mapping[str, float],
+    seed: int,
+    delayed: bool = False,
+    target: Target | float = "best",
 ) -> Brief:
     """Draw the prompts of one task from its trajectories (those with at least ``length`` steps); none for length 0."""
     prompts = None
@@ -143,7 +151,15 @@ def make_brief(
             raise UserError(f"no trajectory has the {length} steps that a prompt needs")
         rng = stream(seed, "prompts", int(data.task[0]))
         prompts = draw_prompts(data, rng, rng.choice(able, PROMPTS), length)
-    return Brief(prompts, float(data.returns.max()), dict(references), delayed)
+    return Brief(prompts, return_to_ask(data, references, target), dict(references), delayed)
+
+
+def return_to_ask(data: Trajectories, references: Mapping[str, float], target: Target | float) -> float:
+    """Return what ``Setting.target`` means for these trajectories of one task."""
+    if target == "expert" and "expert" not in references:
+        raise UserError("target expert needs the expert's return, which is not known here: use best, mean or a number")
+    known = {"best": float(data.returns.max()), "mean": float(data.returns.mean()), **references}
+    return known[target] if isinstance(target, str) else float(target)
 
 
 def brief_arrays(bank: Mapping[int, Brief]) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """Finetune an agent on a few recorded trajectories of one task."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ class Finetuned:
     recipe: Recipe
     run: Mapping[str, Any]
     log: Log
+    facts: Mapping[str, float]
+    """What the algorithm measured of the data before the first update: what its critic is worth, for instance."""
+    notes: Sequence[str] = ()
+    """What the data mean for the algorithm, in words."""
 
     def __repr__(self) -> str:
         tasks = ", ".join(map(str, self.briefs))
@@ -45,7 +50,7 @@ class Finetuned:
         path = Path(folder)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} already holds something else: choose another folder")
-        save_delta(path, self.policy, self.briefs, self.run, {"log": self.log})
+        save_delta(path, self.policy, self.briefs, self.run, _told(self))
 
 
 def finetune(
@@ -72,7 +77,8 @@ def finetune(
     if where is not None and (header := finished(where, DELTA, run)) is not None:
         saved = load_delta(where, base)
         clear(where, [CHECKPOINT])  # of a run that was killed between saving and clearing
-        return Finetuned(saved.policy, saved.briefs, recipe, run, header["log"])
+        told = {str(name): float(value) for name, value in header["facts"].items()}
+        return Finetuned(saved.policy, saved.briefs, recipe, run, header["log"], told, header["notes"])
     spec, training = base.agent.spec, recipe.training
     algorithm = make_algorithm(recipe.algorithm, recipe.options)
     policy = policy_for(base.agent, few.brief, recipe).to(device)
@@ -90,11 +96,16 @@ def finetune(
 
     with claimed(where, DELTA, run, [CHECKPOINT]):
         log = train(policy, algorithm, draw, training, run=run, folder=where, on_step=on_step)
-    done = Finetuned(policy, briefs, recipe, run, log)
+    facts = {name: value for name, value in algorithm.facts().items() if math.isfinite(value)}
+    done = Finetuned(policy, briefs, recipe, run, log, facts, tuple(algorithm.notes()))
     if where is not None:
-        save_delta(where, policy, briefs, run, {"log": log})
+        save_delta(where, policy, briefs, run, _told(done))
         clear(where, [CHECKPOINT])
     return done
+
+
+def _told(done: Finetuned) -> dict[str, Any]:
+    return {"log": done.log, "facts": dict(done.facts), "notes": list(done.notes)}
 
 
 def check_fits(base: SavedAgent, few: FewShot) -> None:

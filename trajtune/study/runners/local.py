@@ -79,7 +79,7 @@ def _jobs(study: Study, folder: Path) -> Iterator[_Job]:
     for name, source in study.suites.items():
         tasks = get_suite(name).select(study.tasks)
         agent = agent_digest(name, source)
-        for setting in study.settings:
+        for setting in dict.fromkeys(cell.setting for cell in cells if cell.suite == name):
             check_data(name, source, setting.quality, setting.trajectories, tasks)
             data = dataset_of(source.data).identity()
             own = [cell for cell in cells if (cell.suite, cell.setting) == (name, setting)]
