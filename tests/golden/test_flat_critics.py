@@ -45,7 +45,7 @@ def test_the_target_is_what_the_data_did_next() -> None:
                 continue
             said = owned.critic(states[[t]], actions[[t]])[:, 0].tolist()
             errors.append(sum(((value - target) / float(owned.critic.scale)) ** 2 for value in said))
-    assert float(owned.flat_error(rows)) == pytest.approx(np.mean(errors), rel=1e-4)
+    assert owned.flat_error(rows).item() == pytest.approx(np.mean(errors), rel=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", LEARNING)

@@ -1,7 +1,7 @@
 """Finetune an agent on a few recorded trajectories of one task."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,19 @@ from trajtune.algorithms.base import Shape, make_algorithm
 from trajtune.artifacts import DELTA, claimed, clear, finished
 from trajtune.compute.precision import resolved
 from trajtune.data.fewshot import Brief, FewShot
+from trajtune.data.sampling import draw_batch
 from trajtune.errors import UserError
 from trajtune.policy import Policy
 from trajtune.progress import Progress, silent
+from trajtune.seeds import stream
 from trajtune.training.checkpoint import CHECKPOINT
 from trajtune.training.config import Recipe
 from trajtune.training.deltas import load_delta, policy_for, save_delta
 from trajtune.training.loop import Log, train
 from trajtune.types import Batch
+
+LOOKS, LOOK_ROWS = 8, 32
+"""Batches, and windows in each, that a policy may be initialised from."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +87,9 @@ def finetune(
     spec, training = base.agent.spec, recipe.training
     algorithm = make_algorithm(recipe.algorithm, recipe.options)
     policy = policy_for(base.agent, few.brief, recipe).to(device)
-    algorithm.setup(policy, few.trajectories, training.seed)
     shape = Shape(training.batch, spec.window, spec.prompt, spec.max_timesteps)
+    policy.initialise(_first_look(few, shape, training.seed))
+    algorithm.setup(policy, few.trajectories, training.seed)
     stage = f"{recipe.algorithm} x {recipe.tuning} (updates)"
 
     def draw(rng: np.random.Generator) -> Batch:
@@ -102,6 +108,13 @@ def finetune(
         save_delta(where, policy, briefs, run, _told(done))
         clear(where, [CHECKPOINT])
     return done
+
+
+def _first_look(few: FewShot, shape: Shape, seed: int) -> Iterator[Batch]:
+    """Draw what a policy may look at before it is trained."""
+    rng, sizes = stream(seed, "first-look"), (shape.window, shape.prompt, shape.max_timesteps)
+    for _ in range(LOOKS):
+        yield draw_batch(few.trajectories, rng, LOOK_ROWS, *sizes)
 
 
 def _told(done: Finetuned) -> dict[str, Any]:
