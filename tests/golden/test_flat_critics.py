@@ -94,3 +94,18 @@ def test_the_averages_follow_as_far_as_several_steps_would() -> None:
     owned.follow()
     for name, tensor in owned.averages.values().items():
         torch.testing.assert_close(tensor, before[name] + 1.0 - 0.5**3)
+
+
+@pytest.mark.parametrize("algorithm", LEARNING)
+def test_without_a_rate_the_critic_stays_as_the_warm_up_left_it(
+    point_agent: SavedAgent, point_few: FewShot, algorithm: str
+) -> None:
+    made = make_algorithm(algorithm, {**quick(algorithm), "critic.learning_rate": 0.0})
+    policy, data = small_policy(), some_trajectories((9, 7, 8), (False, True, False))
+    made.setup(policy, data, 0)
+    before = {name: tensor.clone() for name, tensor in made.networks()["critic"].state_dict().items()}
+    learners = make_learners(policy, made, CONFIG)
+    batch = made.draw(data, np.random.default_rng(0), Shape(4, 5, 3, 20))
+    _update(policy, made, batch, learners, CONFIG, 0, torch.float32, None)
+    assert set(learners) == {"policy"}
+    assert all(torch.equal(t, before[name]) for name, t in made.networks()["critic"].state_dict().items())

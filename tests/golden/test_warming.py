@@ -1,6 +1,7 @@
 """The warm-up of critics: what it shares, what it learns, and how that is measured."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,26 @@ def test_what_is_kept_is_not_what_learns_on(policy: Policy, data: Trajectories) 
     worth.clear()
     again, told = warm_critic(policy, data, 0, SHORT, "q")
     assert same(before, dict(again.state_dict())) and told
+
+
+def test_other_processes_share_it_through_files(policy: Policy, data: Trajectories, tmp_path: Path) -> None:
+    """The bits of computing it; what is damaged, cut off or another's is computed anew, and put right."""
+    whole, worth = warm_critic(policy, data, 0, SHORT, "q")
+    with warming.shared_in(tmp_path / "critics"):
+        warming._KEPT.clear()
+        warm_critic(policy, data, 0, SHORT, "q")
+        [path] = (tmp_path / "critics").iterdir()
+        good = path.read_bytes()
+        for damage in (good, good[:-40], b"nothing", good[:-1] + bytes([good[-1] ^ 1])):
+            path.write_bytes(damage)
+            warming._KEPT.clear()
+            again, told = warm_critic(policy, data, 0, SHORT, "q")
+            assert same(dict(whole.state_dict()), dict(again.state_dict())) and told == worth
+            assert path.read_bytes() == good
+    warming._KEPT.clear()
+    path.unlink()
+    warm_critic(policy, data, 0, SHORT, "q")
+    assert not path.exists()
 
 
 def test_no_more_are_kept_than_fit(policy: Policy, data: Trajectories) -> None:

@@ -66,6 +66,9 @@ class VCriticConfig(CriticConfig):
     """A critic over states: five members, so that every trajectory has one that has not seen it (cross-fitting)."""
 
     members: int = 5
+    monte_carlo: int = 100
+    """Fewer than a Q function's: states alone, seen often, are soon known by heart (docs/results/selection.md)."""
+    bootstrapped: int = 400
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ class CQL(Algorithm[RandomActions]):
         With single steps, (10) is towards what the data did next; (11) stays on the windows.
         """
         w, c, owned = batch.window, self.config, self.owned
+        if not owned.learns:
+            return {}, {}
         states, critic = owned.states(policy, w), owned.critic
         target, valid = owned.target(w, owned.average(states, mean).amin(0))
         values = critic(states, w.actions)

@@ -41,11 +41,13 @@ class IQL(WindowAlgorithm):
         return {**self.q.networks(), "value": self.v.critic}
 
     def descents(self) -> Mapping[str, Descent]:
-        return {**self.q.descents(), "value": self.v.descents()["critic"]}
+        return {**self.q.descents(), **{"value": descent for descent in self.v.descents().values()}}
 
     def owned_loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         """Their equations 5 (V, an expectile of the target Q) and 6 (Q, one step ahead of V)."""
         w, unit = batch.window, self.v.critic.scale
+        if not self.q.learns:
+            return {}, {}
         if batch.rows is None:
             states, actions, mask = self.q.states(policy, w), w.actions, w.mask
         else:

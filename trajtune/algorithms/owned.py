@@ -95,7 +95,12 @@ class OwnedCritic:
         return {"critic": self.critic, **averages, **steps}
 
     def descents(self) -> Mapping[str, Descent]:
-        return {"critic": Descent(self.config.learning_rate, self.config.grad_clip)}
+        return {"critic": Descent(self.config.learning_rate, self.config.grad_clip)} if self.learns else {}
+
+    @property
+    def learns(self) -> bool:
+        """Whether it goes on learning after the warm-up."""
+        return self.config.learning_rate > 0.0
 
 
 def single_steps(table: Transitions, config: CriticConfig, over: Over) -> dict[str, Tensor]:

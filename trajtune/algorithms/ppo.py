@@ -100,6 +100,8 @@ class PPO(WindowAlgorithm):
 
     def owned_loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         w, critic = batch.window, self.owned.critic
+        if not self.owned.learns:
+            return {}, {}
         states, index, mask = self.owned.states(policy, w), w.index, w.mask
         if batch.rows is not None:
             states, index = self.data["states"][batch.rows], batch.rows

@@ -72,6 +72,8 @@ class QGuided(Algorithm[B]):
         """
         losses, metrics = self.base.owned_loss(policy, batch, mean)
         w, owned = batch.window, self.owned
+        if not owned.learns:
+            return of_base(losses), of_base(metrics)
         if batch.rows is not None:
             loss = owned.flat_error(batch.rows)
             return {**of_base(losses), "critic": loss}, {**of_base(metrics), **detached(td=loss)}
@@ -123,8 +125,9 @@ class QGuided(Algorithm[B]):
 
     def after_step(self, policy: Policy, step: int) -> None:
         self.base.after_step(policy, step)
-        self.target_policy.follow(policy.trainable(), self.config.tau)
-        self.owned.follow()
+        if self.owned.learns:
+            self.target_policy.follow(policy.trainable(), self.config.tau)
+            self.owned.follow()
 
 
 def qp_sft(config: QPConfig, critic: CriticConfig, base: SFTConfig) -> QGuided[Batch]:

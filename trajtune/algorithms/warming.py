@@ -6,8 +6,12 @@ Each member leaves out its own share of the trajectories, on which it is then me
 
 import copy
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,15 +19,30 @@ from trajtune.algorithms.configs import CriticConfig
 from trajtune.algorithms.critics import Critic, initialise_critic
 from trajtune.algorithms.transitions import Transitions, folds_of, transitions_of
 from trajtune.artifacts import signature
-from trajtune.compute.tensors import tensors_digest
-from trajtune.data.trajectories import Trajectories
+from trajtune.compute.tensors import tensors_digest, under
+from trajtune.data.trajectories import Array, Trajectories
+from trajtune.errors import UserError
+from trajtune.files import read_arrays, write_arrays
 from trajtune.policy import Policy
 from trajtune.seeds import torch_stream
 
 Over = Literal["q", "v"]
 Warm = tuple[dict[str, Tensor], dict[str, float]]
+WORTH, DIGEST = "worth/", "digest"
 _KEPT: "OrderedDict[str, Warm]" = OrderedDict()
 KEEP = 16
+_folder: Path | None = None
+
+
+@contextmanager
+def shared_in(folder: Path) -> Iterator[None]:
+    """Share warm-ups with other processes meanwhile, through files in a folder. Anything odd there is done anew."""
+    global _folder
+    before, _folder = _folder, folder
+    try:
+        yield
+    finally:
+        _folder = before
 
 
 def warm_critic(
@@ -31,8 +50,8 @@ def warm_critic(
 ) -> tuple[Critic, dict[str, float]]:
     """Build a critic over states and actions (``q``) or states (``v``), warmed up, and say what it is worth.
 
-    Cells with the same few-shot set, normaliser, seed and options share one warm-up within a process: the same bits
-    as doing it again.
+    Cells with the same few-shot set, normaliser, seed and options share one warm-up within a process, and through
+    ``shared_in`` with others: the same bits as doing it again.
     """
     table = transitions_of(policy, data, config.gamma)
     x = inputs_of(table, config, over)
@@ -42,15 +61,48 @@ def warm_critic(
     found = {"x": x, "after": after, "follows": follows, **told}
     key = tensors_digest(found, signature([over, seed, config.warm()]))
     if key not in _KEPT:
-        with torch.random.fork_rng(devices=[]):
-            worth = _warm_up(critic, table, seed, config, over)
-        _KEPT[key] = {n: t.detach().clone() for n, t in critic.state_dict().items()}, worth
+        warm = _read(key)
+        if warm is None:
+            with torch.random.fork_rng(devices=[]):
+                worth = _warm_up(critic, table, seed, config, over)
+            warm = {n: t.detach().clone() for n, t in critic.state_dict().items()}, worth
+            _write(key, warm)
+        _KEPT[key] = warm
         while len(_KEPT) > KEEP:
             _KEPT.popitem(last=False)
     _KEPT.move_to_end(key)
     state, worth = _KEPT[key]
     critic.load_state_dict(state)
     return critic.to(policy.device), dict(worth)
+
+
+def _write(key: str, warm: Warm) -> None:
+    if _folder is None:
+        return
+    tensors = {**warm[0], **{WORTH + name: torch.tensor(value, dtype=torch.float64) for name, value in warm[1].items()}}
+    _folder.mkdir(parents=True, exist_ok=True)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    write_arrays(_folder / f"{key}.safetensors", {**arrays, DIGEST: _digest(tensors)})
+
+
+def _read(key: str) -> Warm | None:
+    """Return what another process has left of a warm-up, if it is whole."""
+    if _folder is None or not (path := _folder / f"{key}.safetensors").exists():
+        return None
+    try:
+        arrays = read_arrays(path, "warmed-up critic")
+    except UserError:
+        return None
+    digest = arrays.pop(DIGEST, None)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if digest is None or not np.array_equal(digest, _digest(tensors)):
+        return None
+    worth = {name: float(value) for name, value in under(WORTH, tensors).items()}
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(WORTH)}, worth
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> Array:
+    return np.frombuffer(bytes.fromhex(tensors_digest(tensors)), np.uint8).copy()
 
 
 def inputs_of(table: Transitions, config: CriticConfig, over: Over, following: bool = False) -> Tensor:
