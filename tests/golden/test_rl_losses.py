@@ -105,6 +105,41 @@ class TestDPO:
         torch.testing.assert_close(gradient(moved, near), gradient(moved, far), rtol=1e-9, atol=1e-12)
         assert float(gradient(moved, far) @ noise.flatten()) > 0  # descending it, the mean returns
 
+    def test_samples_of_the_reference_pull_towards_the_data_at_first_and_never_stop_there(self) -> None:
+        """mu_ref + n and mu_ref - n together: -beta (a - mu_ref) / std^2 at the start, and not much less at the action.
+
+        At mu = a imitation would rest. Here x = beta |a - mu_ref|^2 / std^2 -+ c is what sigma is asked about, and its
+        slope is never zero: the mean goes on past the action until sigma gives in.
+        """
+        reference, action, noise = tensor([[[0.1, -0.3]]]), tensor([[[0.5, 0.1]]]), tensor([[[0.2, -0.4]]])
+        beta, mask = 0.1, torch.tensor([[T]])
+
+        def gradient(start: Tensor) -> Tensor:
+            mean = start.clone().requires_grad_()
+            for rejected in (reference + noise, reference - noise):
+                ratios = [
+                    log_prob(Normal(mean, 0.2), a, mask) - log_prob(Normal(reference, 0.2), a, mask)
+                    for a in (action, rejected)
+                ]
+                dpo_loss(*ratios, beta, mask).backward()
+            assert mean.grad is not None
+            return mean.grad.flatten()
+
+        towards = (action - reference).flatten()
+        torch.testing.assert_close(gradient(reference), -beta * towards / 0.2**2, rtol=1e-9, atol=1e-12)
+        assert float(gradient(action) @ towards) < -0.5 * beta * float(towards @ towards) / 0.2**2
+
+    def test_a_worse_neighbour_s_action_pushes_away_from_it(self) -> None:
+        """At the start the gradient is -beta (a - a~) / (2 std^2), wherever the reference is: from worse to better."""
+        reference, action, worse = tensor([[[0.9, 0.9]]]), tensor([[[0.5, 0.1]]]), tensor([[[0.3, 0.4]]])
+        mask = torch.tensor([[T]])
+        mean = reference.clone().requires_grad_()
+        ratios = [
+            log_prob(Normal(mean, 0.2), a, mask) - log_prob(Normal(reference, 0.2), a, mask) for a in (action, worse)
+        ]
+        dpo_loss(*ratios, 0.1, mask).backward()
+        torch.testing.assert_close(mean.grad, -0.1 * (action - worse) / (2 * 0.2**2), rtol=1e-9, atol=1e-12)
+
 
 class TestSurrogate:
     """min(r A, clip(r, 1 - eps, 1 + eps) A), equations 6 and 9."""

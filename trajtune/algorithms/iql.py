@@ -41,7 +41,8 @@ class IQL(WindowAlgorithm):
         return {**self.q.networks(), "value": self.v.critic}
 
     def descents(self) -> Mapping[str, Descent]:
-        return {**self.q.descents(), **{"value": descent for descent in self.v.descents().values()}}
+        value = {"value": self.v.descents()["critic"]} if self.v.learns else {}
+        return {**self.q.descents(), **value}
 
     def owned_loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         """Their equations 5 (V, an expectile of the target Q) and 6 (Q, one step ahead of V)."""

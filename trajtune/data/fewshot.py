@@ -47,6 +47,14 @@ class Brief:
         end = ", delayed" if self.delayed else ""
         return f"Brief({prompts}, target {self.target_return:.4g}, {known or 'no references'}{end})"
 
+    def asked_for(self, target: Target | float) -> "Brief":
+        """The same with another return to ask for: a number or the expert's. ``best`` leaves it as it is."""
+        if target == "mean":
+            raise UserError("target mean is the mean of a few-shot set: say which, with --data")
+        if target == "best":
+            return self
+        return replace(self, target_return=_known_target(self.references, target))
+
     def normalised(self, episode_return: float) -> float | None:
         """The return between the random policy's (0) and the expert's (1), or None where they are not known."""
         return normalised(episode_return, self.references)
@@ -156,10 +164,16 @@ def make_brief(
 
 def return_to_ask(data: Trajectories, references: Mapping[str, float], target: Target | float) -> float:
     """Return what ``Setting.target`` means for these trajectories of one task."""
+    if target in ("best", "mean"):
+        return float(data.returns.max() if target == "best" else data.returns.mean())
+    return _known_target(references, target)
+
+
+def _known_target(references: Mapping[str, float], target: Target | float) -> float:
+    """A target that no trajectories are needed for."""
     if target == "expert" and "expert" not in references:
         raise UserError("target expert needs the expert's return, which is not known here: use best, mean or a number")
-    known = {"best": float(data.returns.max()), "mean": float(data.returns.mean()), **references}
-    return known[target] if isinstance(target, str) else float(target)
+    return references[target] if isinstance(target, str) else float(target)
 
 
 def brief_arrays(bank: Mapping[int, Brief]) -> dict[str, Array]:
