@@ -79,12 +79,18 @@ def tuned(
     return finetune(base, few, Recipe(algorithm, tuning, std=std, training=config, **options), **more)
 
 
-def quick(algorithm: str, updates: int = 3) -> dict[str, int]:
-    """Options that warm an algorithm's critic, if it has one, by a few updates: for tests that need no good one."""
-    config = ALGORITHMS[algorithm].configs.get(CRITIC)
-    if config is None or not issubclass(config, CriticConfig):
-        return {}
-    return {"critic.monte_carlo": updates, "critic.bootstrapped": updates}
+def quick(algorithm: str, updates: int = 3, trust: bool | None = None) -> dict[str, Any]:
+    """Options that warm an algorithm's critic, if it has one, by a few updates: for tests that need no good one.
+
+    ``trust`` is what an algorithm's option of that name becomes, if it has one: False, and every part of it runs.
+    """
+    configs = ALGORITHMS[algorithm].configs
+    options: dict[str, Any] = {}
+    if (critic := configs.get(CRITIC)) is not None and issubclass(critic, CriticConfig):
+        options |= {"critic.monte_carlo": updates, "critic.bootstrapped": updates}
+    if trust is not None and hasattr(configs[""](), "trust"):
+        options["trust"] = trust
+    return options
 
 
 def small_policy(seed: int = 0) -> Policy:

@@ -64,7 +64,7 @@ def build(base: SavedAgent, few: FewShot, algorithm: str, tuning: str, seed: int
     policy = make_policy(tuning, base.agent, few.brief.prompts[:1], std=0.2, seed=seed)
     snapshots = "old_policy_every"  # of PPO and GRPO: two within these steps
     has = hasattr(ALGORITHMS[algorithm].configs[""](), snapshots)
-    algo = make_algorithm(algorithm, {**quick(algorithm), **({snapshots: 2} if has else {})})
+    algo = make_algorithm(algorithm, {**quick(algorithm, trust=False), **({snapshots: 2} if has else {})})
     algo.setup(policy, few.trajectories, seed)
     return policy, algo
 

@@ -63,12 +63,12 @@ Cell = tuple[Policy, Algorithm[Any], Any]
 
 def tuned(base: SavedAgent, few: FewShot, algorithm: str, tuning: str, config: TrainConfig, **more: Any) -> Finetuned:
     """Finetune after the shortest of warm-ups."""
-    return tuned_fully(base, few, algorithm, tuning, config, options=quick(algorithm), **more)
+    return tuned_fully(base, few, algorithm, tuning, config, options=quick(algorithm, trust=False), **more)
 
 
 def cell(base: SavedAgent, few: FewShot, algorithm: str, tuning: str, seed: int = 3) -> Cell:
     policy = make_policy(tuning, base.agent, few.brief.prompts[:1], std=0.2, seed=seed)
-    algo = make_algorithm(algorithm, quick(algorithm))
+    algo = make_algorithm(algorithm, quick(algorithm, trust=False))
     algo.setup(policy, few.trajectories, seed)
     return policy, algo, draw(base, few.trajectories, algo)
 

@@ -12,7 +12,7 @@ from trajtune.algorithms.dpo import worse_neighbours
 from trajtune.algorithms.owned import members_of, unseen
 from trajtune.algorithms.sft import best_of
 from trajtune.algorithms.transitions import discounted, folds_of, transitions_of
-from trajtune.algorithms.trust import action_noise, trust_in
+from trajtune.algorithms.trust import action_noise, trust_in_critic, trust_in_data
 from trajtune.data.trajectories import Trajectories
 
 LENGTHS, ENDED = (3, 7, 1, 5), (True, False, False, True)
@@ -146,19 +146,25 @@ class TestTrust:
         assert action_noise(small_policy(), self.data(0.3), 0) == pytest.approx(0.3, rel=0.1)
 
     def test_noisy_data_are_trusted_and_a_deterministic_policy_is_not(self) -> None:
-        assert trust_in(small_policy(), self.data(0.3), 0) == 1.0
-        assert trust_in(small_policy(), self.data(0.0), 0) < 0.05
+        assert trust_in_data(small_policy(), self.data(0.3), 0) == 1.0
+        assert trust_in_data(small_policy(), self.data(0.0), 0) == 0.0
 
     def test_grows_with_the_noise(self) -> None:
-        found = [trust_in(small_policy(), self.data(noise), 0) for noise in (0.0, 0.05, 0.1, 0.15)]
-        assert found == sorted(found)
+        found = [trust_in_data(small_policy(), self.data(noise), 0) for noise in (0.0, 0.06, 0.08, 0.15)]
+        assert found == sorted(found) and 0.0 < found[1] < found[2] < 1.0
+
+    @pytest.mark.parametrize(
+        ("error", "trust"), [(0.0, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (2.2, 0.0), (float("nan"), 0.0)]
+    )
+    def test_a_critic_is_trusted_by_what_it_explains(self, error: float, trust: float) -> None:
+        assert trust_in_critic(error) == trust
 
     def test_one_trajectory_is_not_trusted(self) -> None:
-        assert trust_in(small_policy(), self.data(0.3, trajectories=1), 0) == 0.0
+        assert trust_in_data(small_policy(), self.data(0.3, trajectories=1), 0) == 0.0
 
 
 def test_no_warm_up_tells_nothing_about_one_trajectory() -> None:
-    algo = make_algorithm("qp-sft", quick("qp-sft"))
+    algo = make_algorithm("qp-sft", quick("qp-sft", trust=False))
     algo.setup(small_policy(), some_trajectories((9,), (False,)), 0)
     facts = algo.facts()
     assert np.isnan(facts["critic_rank"]) and np.isnan(facts["critic_error"])

@@ -1,16 +1,20 @@
 """The Q term of equations 13 and 14 under its three scales, on critics whose slope is known."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers import SMALL, quick, random_batch, small_policy, some_trajectories
+from tests.helpers import SMALL, quick, random_batch, small_policy, some_trajectories, tuned
+from trajtune.agents.saving import SavedAgent
+from trajtune.algorithms import qp
 from trajtune.algorithms.base import make_algorithm
 from trajtune.algorithms.qp import QGuided
+from trajtune.data.fewshot import FewShot
+from trajtune.training.config import TrainConfig
 
 A = SMALL.action_dim
 ALPHA = 0.25  # a float32 holds it exactly
@@ -140,7 +144,10 @@ def test_a_critic_that_says_zero_is_not_divided_by(scale: str) -> None:
     assert torch.equal(found, torch.zeros_like(found))
 
 
-def test_trust_multiplies_alpha() -> None:
+def test_trust_multiplies_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That in the data and that in the critic."""
+    monkeypatch.setattr(qp, "trust_in_data", lambda policy, data, seed: 0.75)
+    monkeypatch.setattr(qp, "trust_in_critic", lambda error: 0.5)
     policy, data = small_policy(), some_trajectories((30, 30), (False, False))
     found = []
     for trust in (False, True):
@@ -149,4 +156,19 @@ def test_trust_multiplies_alpha() -> None:
         found.append((float(algo.networks()["trust"]["alpha"]), algo.facts()))  # type: ignore[index]
     (plain, facts), (weighed, more) = found
     assert plain == ALPHA and "trust" not in facts
-    assert weighed == pytest.approx(ALPHA * more["trust"]) and math.isfinite(weighed)
+    assert more["trust"] == 0.375 and weighed == 0.375 * ALPHA
+
+
+def test_where_nothing_is_trusted_it_is_the_base_algorithm_to_the_bit(
+    point_agent: SavedAgent, point_few: FewShot
+) -> None:
+    """One trajectory cannot be compared with another. It also costs what the base costs: there is no critic."""
+    config = TrainConfig(steps=3, batch=4, learning_rate=1e-3, precision="fp32", log_every=1)
+    one = replace(point_few, trajectories=point_few.trajectories.subset(np.array([0])))
+    for name, base in (("qp-sft", "sft"), ("qp-dpo", "dpo")):
+        guided, plain = (tuned(point_agent, one, each, "full", config) for each in (name, base))
+        assert all(torch.equal(t, plain.policy.delta()[n]) for n, t in guided.policy.delta().items())
+        assert guided.facts == {"trust": 0.0} and "alpha is 0" in guided.notes[0]
+        insisted = tuned(point_agent, one, name, "full", config, options={"trust": False, **quick(name)})
+        assert not all(torch.equal(t, plain.policy.delta()[n]) for n, t in insisted.policy.delta().items())
+        assert insisted.notes == () and "critic_error" not in guided.facts

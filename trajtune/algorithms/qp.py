@@ -1,6 +1,6 @@
 """Q-guided policy optimisation: a base algorithm's loss minus alpha times Q (paper, equations 13 to 16)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from trajtune.algorithms import BASE
 from trajtune.algorithms.base import Algorithm, Descent, Metrics, Shape, detached
 from trajtune.algorithms.configs import CriticConfig, DPOConfig, QPConfig, SFTConfig
+from trajtune.algorithms.critics import Critic
 from trajtune.algorithms.dpo import DPO, Pairs
 from trajtune.algorithms.losses import masked_mean
 from trajtune.algorithms.owned import OwnedCritic
 from trajtune.algorithms.sft import SFT
-from trajtune.algorithms.trust import trust_in
+from trajtune.algorithms.trust import trust_in_critic, trust_in_data
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
@@ -34,7 +35,8 @@ def of_base(named: Mapping[str, T]) -> dict[str, T]:
 class QGuided(Algorithm[B]):
     """Any base algorithm with a Q term. The critics learn by double Q-learning from the target policy's actions."""
 
-    owned: OwnedCritic
+    owned: OwnedCritic | None
+    """None where alpha is nothing: it is the base algorithm then, to the bit, and costs what that costs."""
     target_policy: Held
     trust: Held
 
@@ -44,24 +46,42 @@ class QGuided(Algorithm[B]):
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         self.base.setup(policy, data, seed)
-        self.owned = OwnedCritic(policy, data, seed, self.critic_config, "q")
-        self.target_policy = Held(policy.trainable())
-        trust = trust_in(policy, data, seed) if self.config.trust else 1.0
-        self.trust = Held({"alpha": torch.tensor(self.config.alpha * trust)}).to(policy.device)
-        self._facts = {**self.owned.worth, **({"trust": trust} if self.config.trust else {})}
+        trust = trust_in_data(policy, data, seed) if self.config.trust else 1.0
+        self._facts, self.owned = {}, None
+        if trust > 0.0:
+            owned = OwnedCritic(policy, data, seed, self.critic_config, "q")
+            self._facts = dict(owned.worth)
+            trust *= trust_in_critic(owned.worth["critic_error"]) if self.config.trust else 1.0
+            if self.config.alpha * trust != 0.0:
+                self.owned = owned
+                self.target_policy = Held(policy.trainable())
+                self.trust = Held({"alpha": torch.tensor(self.config.alpha * trust)}).to(policy.device)
+        if self.config.trust:
+            self._facts["trust"] = trust
+
+    def notes(self) -> Sequence[str]:
+        if self._facts.get("trust", 1.0) > 0.0:
+            return self.base.notes()
+        why = "in like states these trajectories do nearly the same: no critic can know which other actions are better"
+        if "critic_error" in self._facts:
+            why = "of trajectories it has not seen the critic knows less than their mean return (critic_error)"
+        return [*self.base.notes(), f"{why}, so alpha is 0 and the base algorithm is left (trust=false insists)"]
 
     def facts(self) -> Mapping[str, float]:
         return {**of_base(self.base.facts()), **self._facts}
 
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> B:
-        return self.owned.draw(data, rng, self.base.draw(data, rng, shape))
+        batch = self.base.draw(data, rng, shape)
+        return batch if self.owned is None else self.owned.draw(data, rng, batch)
 
     def networks(self) -> Mapping[str, nn.Module]:
-        own = {"target_policy": self.target_policy, "trust": self.trust}
-        return {**of_base(self.base.networks()), **self.owned.networks(), **own}
+        base = of_base(self.base.networks())
+        if self.owned is None:
+            return base
+        return {**base, **self.owned.networks(), "target_policy": self.target_policy, "trust": self.trust}
 
     def descents(self) -> Mapping[str, Descent]:
-        return {**of_base(self.base.descents()), **self.owned.descents()}
+        return {**of_base(self.base.descents()), **(self.owned.descents() if self.owned else {})}
 
     def owned_loss(self, policy: Policy, batch: B, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         """Equations 15 and 16. The transition at step m of a window is (s_m, a_m, r_m, s_m+1) within it.
@@ -72,7 +92,7 @@ class QGuided(Algorithm[B]):
         """
         losses, metrics = self.base.owned_loss(policy, batch, mean)
         w, owned = batch.window, self.owned
-        if not owned.learns:
+        if owned is None or not owned.learns:
             return of_base(losses), of_base(metrics)
         if batch.rows is not None:
             loss = owned.flat_error(batch.rows)
@@ -80,24 +100,24 @@ class QGuided(Algorithm[B]):
         states = owned.states(policy, w)
         with torch.no_grad():
             actions = policy.mean_with(self.target_policy.values(), batch)
-        target, valid = owned.target(w, self._best(states, actions).amin(0))
+        target, valid = owned.target(w, self._best(owned, states, actions).amin(0))
         values = owned.critic(states, w.actions)
         loss = owned.error(values, target, valid)
         own = detached(td=loss, q_data=masked_mean(values[0], valid))
         return {**of_base(losses), "critic": loss}, {**of_base(metrics), **own}
 
-    def _best(self, states: Tensor, actions: Tensor) -> Tensor:
+    def _best(self, owned: OwnedCritic, states: Tensor, actions: Tensor) -> Tensor:
         """Target values [members, B, K] of the actions, or the best of several around them.
 
         The noise is the same for every state: fixed offsets, since all randomness of a step is in its batch.
         """
-        values = self.owned.average(states, actions)
+        values = owned.average(states, actions)
         if (count := self.config.target_actions) == 1:
             return values
         generator = torch_stream(0, "target-actions")
         noise = torch.randn(count - 1, actions.shape[-1], generator=generator).to(actions.device)
         for offset in noise * self.config.target_noise:
-            values = values.maximum(self.owned.average(states, (actions + offset).clamp(-1.0, 1.0)))
+            values = values.maximum(owned.average(states, (actions + offset).clamp(-1.0, 1.0)))
         return values
 
     def loss(self, policy: Policy, batch: B, mean: Tensor) -> tuple[Tensor, Metrics]:
@@ -106,18 +126,20 @@ class QGuided(Algorithm[B]):
         (14) is printed without the minus before log sigma; the base's loss (4) has it.
         """
         base, metrics = self.base.loss(policy, batch, mean)
-        states, mask = self.owned.states(policy, batch.window), batch.window.mask
-        values, slope = self.owned.critic.with_slope(states, mean.detach())
+        if (owned := self.owned) is None:
+            return base, of_base(metrics)
+        states, mask = owned.states(policy, batch.window), batch.window.mask
+        values, slope = owned.critic.with_slope(states, mean.detach())
         q = masked_mean(values + (slope * (mean - mean.detach())).sum(-1), mask)  # of Q its value and its slope
-        term = q / self._unit(states, mean.detach(), slope, mask)
+        term = q / self._unit(owned.critic, states, mean.detach(), slope, mask)
         loss = base - self.trust["alpha"] * term
         return loss, {**of_base(metrics), **detached(q_term=term, q_policy=q)}
 
     @torch.no_grad()
-    def _unit(self, states: Tensor, actions: Tensor, slope: Tensor, mask: Tensor) -> Tensor:
+    def _unit(self, critic: Critic, states: Tensor, actions: Tensor, slope: Tensor, mask: Tensor) -> Tensor:
         """What Q is divided by: see ``QPConfig.scale``."""
         if self.config.scale == "magnitude":
-            others = self.owned.critic(states, actions, which=OTHERS)
+            others = critic(states, actions, which=OTHERS)
             return masked_mean(others.abs().mean(0), mask).clamp_min(1e-6)
         if self.config.scale == "gradient":
             return masked_mean(slope.abs().mean(-1), mask).clamp_min(1e-6)
@@ -125,7 +147,7 @@ class QGuided(Algorithm[B]):
 
     def after_step(self, policy: Policy, step: int) -> None:
         self.base.after_step(policy, step)
-        if self.owned.learns:
+        if self.owned is not None and self.owned.learns:
             self.target_policy.follow(policy.trainable(), self.config.tau)
             self.owned.follow()
 

@@ -3,8 +3,11 @@
 A critic learns how values change with actions from data that act differently in like states. Experts that act by
 their mean do not: of them a critic may rank states perfectly and still know nothing of the slope dQ/da, along which a Q
 term pushes (FACTS section 12: rank correlation did not tell when that is dangerous). What can be measured without a
-simulator is how much of the actions the states do not explain.
+simulator is how much of the actions the states do not explain; and whether the critic says anything at all about
+trajectories that it has not seen, which after five of them it may not.
 """
+
+import math
 
 import numpy as np
 import torch
@@ -14,14 +17,22 @@ from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
 from trajtune.seeds import stream
 
-NOISE = 0.15
-"""Deviation of actions in like states from which on a critic is trusted fully."""
+NOTHING, FULL = 0.05, 0.1
+"""Deviations of actions in like states, as a share of half the action box: below the first a critic is not trusted at
+all, from the second on fully (docs/results/selection.md)."""
+EXPLAINED = 0.5
+"""Share of the returns' variance that a critic must explain, on trajectories it has not seen, to be trusted fully."""
 NEIGHBOURS, PROBES = 5, 512
 
 
-def trust_in(policy: Policy, data: Trajectories, seed: int) -> float:
-    """Return a number in [0, 1] that alpha is multiplied by: (noise / ``NOISE``)^2, at most 1."""
-    return min(1.0, (action_noise(policy, data, seed) / NOISE) ** 2)
+def trust_in_data(policy: Policy, data: Trajectories, seed: int) -> float:
+    """Return a number in [0, 1] that alpha is multiplied by: the action noise, from ``NOTHING`` to ``FULL``."""
+    return min(1.0, max(0.0, (action_noise(policy, data, seed) - NOTHING) / (FULL - NOTHING)))
+
+
+def trust_in_critic(error: float) -> float:
+    """Return another: what a critic explains, 1 - ``critic_error``, over ``EXPLAINED``; 0 where that is not known."""
+    return 0.0 if math.isnan(error) else min(1.0, max(0.0, (1.0 - error) / EXPLAINED))
 
 
 @torch.no_grad()
