@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.helpers import SMALL, quick, random_batch, small_policy, some_trajectories, tuned
 from trajtune.agents.saving import SavedAgent
-from trajtune.algorithms import qp
+from trajtune.algorithms import owned
 from trajtune.algorithms.base import make_algorithm
 from trajtune.algorithms.qp import QGuided
 from trajtune.data.fewshot import FewShot
@@ -146,8 +146,8 @@ def test_a_critic_that_says_zero_is_not_divided_by(scale: str) -> None:
 
 def test_trust_multiplies_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
     """That in the data and that in the critic."""
-    monkeypatch.setattr(qp, "trust_in_data", lambda policy, data, seed: 0.75)
-    monkeypatch.setattr(qp, "trust_in_critic", lambda error: 0.5)
+    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: 0.75)
+    monkeypatch.setattr(owned, "trust_in_critic", lambda error: 0.5)
     policy, data = small_policy(), some_trajectories((30, 30), (False, False))
     found = []
     for trust in (False, True):
@@ -165,10 +165,10 @@ def test_where_nothing_is_trusted_it_is_the_base_algorithm_to_the_bit(
     """One trajectory cannot be compared with another. It also costs what the base costs: there is no critic."""
     config = TrainConfig(steps=3, batch=4, learning_rate=1e-3, precision="fp32", log_every=1)
     one = replace(point_few, trajectories=point_few.trajectories.subset(np.array([0])))
-    for name, base in (("qp-sft", "sft"), ("qp-dpo", "dpo")):
+    for name, base in (("qp-sft", "sft"), ("qp-dpo", "dpo"), ("iql", "sft"), ("awr", "sft")):
         guided, plain = (tuned(point_agent, one, each, "full", config) for each in (name, base))
         assert all(torch.equal(t, plain.policy.delta()[n]) for n, t in guided.policy.delta().items())
-        assert guided.facts == {"trust": 0.0} and "alpha is 0" in guided.notes[0]
+        assert guided.facts == {"trust": 0.0} and "no critic can know" in guided.notes[0]
         insisted = tuned(point_agent, one, name, "full", config, options={"trust": False, **quick(name)})
         assert not all(torch.equal(t, plain.policy.delta()[n]) for n, t in insisted.policy.delta().items())
         assert insisted.notes == () and "critic_error" not in guided.facts

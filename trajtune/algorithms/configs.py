@@ -176,7 +176,7 @@ class QPConfig:
     """What the Q term is divided by, detached: nothing (as printed), the other critic's mean |Q| (the authors' QT), or
     the mean |dQ/da|, so that alpha says how far actions move."""
     trust: bool = True
-    """Weigh alpha by what the data allow a critic to know (``trust`` in the log): see docs/algorithms/qp.md."""
+    """Weigh alpha by what can be known of other actions (``trust`` in the log): see docs/algorithms/critics.md."""
     target_actions: int = 1
     """Actions around the target policy's whose best value is bootstrapped from (QT's ``max_q_backup``); 1 is (16)."""
     target_noise: float = 0.2
@@ -201,6 +201,8 @@ class IQLConfig:
     temperature: float = 3.0
     """Advantages, in units of their deviation, are multiplied by this before exp."""
     largest_weight: float = 100.0
+    trust: bool = True
+    """Weigh the temperature by what can be known of other actions; where that is nothing, it is sft."""
 
     def __post_init__(self) -> None:
         check_shares(self, "expectile")
@@ -213,6 +215,8 @@ class AWRConfig:
     temperature: float = 1.0
     """Advantages, in units of their deviation, are multiplied by this before exp."""
     largest_weight: float = 20.0
+    trust: bool = True
+    """Weigh the temperature by what can be known of other actions; where that is nothing, it is sft."""
 
 
 def check_clipping(config: GRPOConfig | PPOConfig) -> None:

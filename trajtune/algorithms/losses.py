@@ -116,7 +116,7 @@ def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
     return (expectile - (difference < 0).to(difference.dtype)).abs() * difference.square()
 
 
-def advantage_weights(advantages: Tensor, temperature: float, largest: float, mask: Tensor) -> Tensor:
+def advantage_weights(advantages: Tensor, temperature: float | Tensor, largest: float, mask: Tensor) -> Tensor:
     """exp(temperature * A / deviation of A), at most ``largest``, with mean 1 where ``mask``; all of one shape."""
     centred = advantages - masked_mean(advantages, mask)
     deviation = masked_mean(centred.square(), mask).sqrt().clamp_min(1e-8)

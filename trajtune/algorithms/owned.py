@@ -1,7 +1,7 @@
 """The critic that an algorithm owns: warmed up on the few-shot set, learning on, with its moving average."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from trajtune.algorithms.base import Descent
 from trajtune.algorithms.configs import CriticConfig
 from trajtune.algorithms.losses import masked_mean, n_step_target
 from trajtune.algorithms.transitions import Transitions, folds_of, transitions_of
+from trajtune.algorithms.trust import trust_in_critic, trust_in_data
 from trajtune.algorithms.warming import Over, followed, inputs_of, warm_critic
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
@@ -101,6 +102,38 @@ class OwnedCritic:
     def learns(self) -> bool:
         """Whether it goes on learning after the warm-up."""
         return self.config.learning_rate > 0.0
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A critic with how far it is trusted, from 0 to 1; None where it is not trusted at all."""
+
+    owned: OwnedCritic | None
+    trust: float
+    facts: Mapping[str, float]
+    notes: Sequence[str] = ()
+
+
+def trusted_critic(
+    policy: Policy, data: Trajectories, seed: int, config: CriticConfig, over: Over, asked: bool
+) -> Trusted:
+    """Build a critic and weigh it by the data and by what it explains (``trust``); if not ``asked``, trust it fully.
+
+    Where trust is 0 nothing is warmed up that does not have to be.
+    """
+    if not asked:
+        owned = OwnedCritic(policy, data, seed, config, over)
+        return Trusted(owned, 1.0, owned.worth)
+    if (trust := trust_in_data(policy, data, seed)) == 0.0:
+        why = "in like states these trajectories do nearly the same: no critic can know which other actions are better"
+        return Trusted(None, 0.0, {"trust": 0.0}, [f"{why}, so none is asked (trust=false insists)"])
+    owned = OwnedCritic(policy, data, seed, config, over)
+    trust *= trust_in_critic(owned.worth["critic_error"])
+    facts = {**owned.worth, "trust": trust}
+    if trust > 0.0:
+        return Trusted(owned, trust, facts)
+    why = "of trajectories that it has not seen the critic knows less than their mean return (critic_error)"
+    return Trusted(None, 0.0, facts, [f"{why}, so it is not asked (trust=false insists)"])
 
 
 def single_steps(table: Transitions, config: CriticConfig, over: Over) -> dict[str, Tensor]:

@@ -13,9 +13,8 @@ from trajtune.algorithms.configs import CriticConfig, DPOConfig, QPConfig, SFTCo
 from trajtune.algorithms.critics import Critic
 from trajtune.algorithms.dpo import DPO, Pairs
 from trajtune.algorithms.losses import masked_mean
-from trajtune.algorithms.owned import OwnedCritic
+from trajtune.algorithms.owned import OwnedCritic, trusted_critic
 from trajtune.algorithms.sft import SFT
-from trajtune.algorithms.trust import trust_in_critic, trust_in_data
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
@@ -42,33 +41,23 @@ class QGuided(Algorithm[B]):
 
     def __init__(self, base: Algorithm[B], config: QPConfig, critic: CriticConfig) -> None:
         self.base, self.config, self.critic_config = base, config, critic
-        self._facts: dict[str, float] = {}
+        self._facts: Mapping[str, float] = {}
+        self._notes: Sequence[str] = ()
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         self.base.setup(policy, data, seed)
-        trust = trust_in_data(policy, data, seed) if self.config.trust else 1.0
-        self._facts, self.owned = {}, None
-        if trust > 0.0:
-            owned = OwnedCritic(policy, data, seed, self.critic_config, "q")
-            self._facts = dict(owned.worth)
-            trust *= trust_in_critic(owned.worth["critic_error"]) if self.config.trust else 1.0
-            if self.config.alpha * trust != 0.0:
-                self.owned = owned
-                self.target_policy = Held(policy.trainable())
-                self.trust = Held({"alpha": torch.tensor(self.config.alpha * trust)}).to(policy.device)
-        if self.config.trust:
-            self._facts["trust"] = trust
-
-    def notes(self) -> Sequence[str]:
-        if self._facts.get("trust", 1.0) > 0.0:
-            return self.base.notes()
-        why = "in like states these trajectories do nearly the same: no critic can know which other actions are better"
-        if "critic_error" in self._facts:
-            why = "of trajectories it has not seen the critic knows less than their mean return (critic_error)"
-        return [*self.base.notes(), f"{why}, so alpha is 0 and the base algorithm is left (trust=false insists)"]
+        found = trusted_critic(policy, data, seed, self.critic_config, "q", self.config.trust)
+        self._facts, self._notes = found.facts, found.notes
+        self.owned = found.owned if self.config.alpha != 0.0 else None
+        if self.owned is not None:
+            self.target_policy = Held(policy.trainable())
+            self.trust = Held({"alpha": torch.tensor(self.config.alpha * found.trust)}).to(policy.device)
 
     def facts(self) -> Mapping[str, float]:
         return {**of_base(self.base.facts()), **self._facts}
+
+    def notes(self) -> Sequence[str]:
+        return [*self.base.notes(), *self._notes]
 
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> B:
         batch = self.base.draw(data, rng, shape)
