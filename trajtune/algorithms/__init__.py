@@ -41,6 +41,10 @@ class AlgorithmEntry:
     summary: str
     configs: Mapping[str, type[Any]]
     build: str
+    rate: float = 1.0
+    """What a tuning's own learning rate, which suits imitation, is multiplied by unless a rate is given."""
+    std: float = 0.2
+    """Deviation of the action distribution unless another is given. The paper leaves it open."""
 
 
 ALGORITHMS = Registry(
@@ -49,17 +53,24 @@ ALGORITHMS = Registry(
     AlgorithmEntry,
     {
         "sft": AlgorithmEntry("imitate the trajectories", {"": SFTConfig}, "trajtune.algorithms.sft:SFT"),
-        "dpo": AlgorithmEntry("prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO"),
+        "dpo": AlgorithmEntry(
+            "prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO", rate=0.3
+        ),
         "grpo": AlgorithmEntry(
-            "prefer trajectories better than their group", {"": GRPOConfig}, "trajtune.algorithms.grpo:GRPO"
+            "prefer trajectories better than their group", {"": GRPOConfig}, "trajtune.algorithms.grpo:GRPO", rate=0.1
         ),
         "ppo": AlgorithmEntry(
             "prefer actions better than a critic expected",
             {"": PPOConfig, CRITIC: VCriticConfig},
             "trajtune.algorithms.ppo:PPO",
+            rate=0.3,
+            std=0.5,
         ),
         "cql": AlgorithmEntry(
-            "maximise a conservative critic", {"": CQLConfig, CRITIC: CriticConfig}, "trajtune.algorithms.cql:CQL"
+            "maximise a conservative critic",
+            {"": CQLConfig, CRITIC: CriticConfig},
+            "trajtune.algorithms.cql:CQL",
+            rate=0.01,
         ),
         "iql": AlgorithmEntry(
             "imitate by the advantage of implicit Q-learning",
@@ -80,6 +91,7 @@ ALGORITHMS = Registry(
             "dpo guided by a critic",
             {"": QPConfig, CRITIC: CriticConfig, BASE: DPOConfig},
             "trajtune.algorithms.qp:qp_dpo",
+            rate=0.3,
         ),
     },
 )

@@ -128,7 +128,7 @@ class PPOConfig:
     """How far the ratio to the old policy counts."""
     lam: float = 0.8
     """Lambda of GAE: 0 trusts the critic, 1 the returns."""
-    old_policy_every: int = 10
+    old_policy_every: int = 100
     """Updates between two snapshots of the old policy, and of the advantages with it."""
     normalise_advantages: bool = True
     """Mean 0 and deviation 1 over the data."""
@@ -170,8 +170,8 @@ QScale = Literal["none", "magnitude", "gradient"]
 class QPConfig:
     """What the Q term adds to the base algorithm; the base's own options stand beside these, as ``base.NAME``."""
 
-    alpha: float = 0.1
-    """Weight of the Q term. The paper finds 0.1 to 1 robust (appendix F)."""
+    alpha: float = 0.03
+    """Weight of the Q term; what it means depends on ``scale``. The paper finds 0.1 to 1 robust (appendix F)."""
     scale: QScale = "gradient"
     """What the Q term is divided by, detached: nothing (as printed), the other critic's mean |Q| (the authors' QT), or
     the mean |dQ/da|, so that alpha says how far actions move."""

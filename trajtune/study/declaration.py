@@ -40,8 +40,8 @@ class Method:
     tunings: tuple[str, ...] = field(default_factory=lambda: tuple(TUNINGS))
     label: str = ""
     learning_rate: float | None = None
-    """``None``: the study's, or the tuning's own."""
-    std: float = Recipe.std
+    """``None``: the study's, or the recipe's own."""
+    std: float | None = Recipe.std
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the algorithms; those of what one wraps are called ``base.NAME``."""
     tuning_options: Mapping[str, Any] = field(default_factory=dict)
