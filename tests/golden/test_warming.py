@@ -130,7 +130,10 @@ def test_every_option_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize("option", OTHER)
-def test_what_decides_the_warm_up_is_warmed_up_anew(policy: Policy, data: Trajectories, option: str) -> None:
+def test_what_decides_the_warm_up_is_warmed_up_anew(
+    policy: Policy, data: Trajectories, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "CHECKS", 1)  # the last state is the best
     default = state(policy, data, "q")
     assert not same(default, state(policy, data, "q", **{option: OTHER[option]}))
     assert len(warming._KEPT) == 2
@@ -213,3 +216,20 @@ def test_rank_correlation_is_that_of_scipy() -> None:
     a, b = torch.randn(2, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for x, y in ((a, b), (a, a + b), (a, -a), (a, a.exp())):
         assert rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic, rel=1e-6)
+
+
+def test_the_best_state_is_kept_and_a_drift_ends_the_warm_up(
+    policy: Policy, data: Trajectories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors told here: the third check is the best, three worse ones end it."""
+    seen: list[dict[str, Tensor]] = []
+    told = iter([3.0, 2.0, 1.0, 5.0, 5.0, 5.0, 0.0, 0.0, 7.0])
+
+    def worth(critic: Any, *_: Any) -> dict[str, float]:
+        seen.append({name: tensor.clone() for name, tensor in critic.state_dict().items()})
+        return {"critic_error": next(told), "critic_rank": 0.0}
+
+    monkeypatch.setattr(warming, "worth_of", worth)
+    kept = state(policy, data, "q", bootstrapped=16)
+    assert len(seen) == 7  # six checks, and what it is worth in the end
+    assert same(kept, seen[2]) and same(kept, seen[6]) and not same(kept, seen[5])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import few_batch, random_prompt, tuned
+from tests.helpers import few_batch, quick, random_prompt, tuned
 from trajtune.agents.saving import SavedAgent, identity
 from trajtune.algorithms import ALGORITHMS, CRITIC, AlgorithmEntry
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached, make_algorithm
@@ -251,6 +251,10 @@ class TestDivergence:
             tuned(point_agent, point_few, name, "full", CONFIG, options=options)
 
 
+UNTRUSTED = {**quick("qp-sft"), "trust": False}
+"""There is a critic, whatever the data."""
+
+
 @pytest.fixture
 def unfinished(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path) -> Path:
     """A folder with a checkpoint after four of six steps of qp-sft x adapter."""
@@ -261,7 +265,7 @@ def unfinished(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path) -> P
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, folder=folder, watch=stop)
+        tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, options=UNTRUSTED, folder=folder, watch=stop)
     return folder
 
 
@@ -269,11 +273,11 @@ class TestCheckpoints:
     @pytest.mark.parametrize(
         ("arguments", "names"),
         [
-            ({"algorithm": "sft"}, "recipe.algorithm, recipe.options.alpha, "),
+            ({"algorithm": "sft", "options": {}}, "recipe.algorithm, recipe.options.alpha, "),
             ({"tuning": "full"}, "recipe.training.learning_rate, recipe.tuning, recipe.tuning_options."),
             ({"config": replace(CONFIG, seed=1)}, "recipe.training.seed:"),
             ({"config": replace(CONFIG, learning_rate=0.1)}, "recipe.training.learning_rate:"),
-            ({"options": {"alpha": 0.5}}, "recipe.options.alpha:"),
+            ({"options": {**UNTRUSTED, "alpha": 0.5}}, "recipe.options.alpha:"),
             (
                 {"tuning_options": {"method": "IA3", "options": {"feedforward_modules": []}}},
                 "recipe.tuning_options.method, recipe.tuning_options.options.feedforward_modules:",
@@ -284,14 +288,21 @@ class TestCheckpoints:
     def test_of_another_recipe(
         self, point_agent: SavedAgent, point_few: FewShot, unfinished: Path, arguments: dict, names: str
     ) -> None:
-        call = {"algorithm": "qp-sft", "tuning": "adapter", "config": CONFIG, "folder": unfinished, **arguments}
+        call = {
+            "algorithm": "qp-sft",
+            "tuning": "adapter",
+            "config": CONFIG,
+            "folder": unfinished,
+            "options": UNTRUSTED,
+            **arguments,
+        }
         with pytest.raises(UserError) as caught:
             tuned(point_agent, point_few, **call)
         assert str(caught.value).startswith(f"{unfinished} holds an unfinished delta with another {names}")
 
     def test_of_another_task_data_or_base(self, point_agent: SavedAgent, point_few: FewShot, unfinished: Path) -> None:
         def resume(base: SavedAgent, data: FewShot) -> None:
-            tuned(base, data, "qp-sft", "adapter", CONFIG, folder=unfinished)
+            tuned(base, data, "qp-sft", "adapter", CONFIG, options=UNTRUSTED, folder=unfinished)
 
         t = point_few.trajectories
         with pytest.raises(UserError, match=r"another data\.task:"):
@@ -328,7 +339,7 @@ class TestCheckpoints:
         damage(path)
         assert path.read_bytes() != before
         with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged .*delete it to start again"):
-            tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, folder=unfinished)
+            tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, options=UNTRUSTED, folder=unfinished)
 
 
 class TestPrecision:

@@ -54,10 +54,14 @@ ALGORITHMS = Registry(
     {
         "sft": AlgorithmEntry("imitate the trajectories", {"": SFTConfig}, "trajtune.algorithms.sft:SFT"),
         "dpo": AlgorithmEntry(
-            "prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO", rate=0.3
+            "prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO", rate=0.1
         ),
         "grpo": AlgorithmEntry(
-            "prefer trajectories better than their group", {"": GRPOConfig}, "trajtune.algorithms.grpo:GRPO", rate=0.1
+            "prefer trajectories better than their group",
+            {"": GRPOConfig},
+            "trajtune.algorithms.grpo:GRPO",
+            rate=0.03,
+            std=0.5,
         ),
         "ppo": AlgorithmEntry(
             "prefer actions better than a critic expected",
@@ -70,7 +74,7 @@ ALGORITHMS = Registry(
             "maximise a conservative critic",
             {"": CQLConfig, CRITIC: CriticConfig},
             "trajtune.algorithms.cql:CQL",
-            rate=0.01,
+            rate=0.003,
         ),
         "iql": AlgorithmEntry(
             "imitate by the advantage of implicit Q-learning",

@@ -111,8 +111,9 @@ class GRPOConfig:
     """Compare returns-to-go at the same timestep instead of whole returns: an advantage for every step."""
     floor: float = 1e-3
     """The deviation in (8) is at least this share of the mean magnitude; below, the group is equal: no advantage."""
-    divergence: Literal["k3", "exact"] = "k3"
-    """Equation 7's estimator on the data's actions, or what it estimates: |mu - mu_ref|^2 / (2 sigma^2)."""
+    divergence: Literal["k3", "exact"] = "exact"
+    """``k3`` is equation 7, on the data's actions, where it explodes; ``exact`` what it estimates where deviations are
+    equal: |mu - mu_ref|^2 / (2 sigma^2)."""
 
     def __post_init__(self) -> None:
         if self.group_size < 0:

@@ -5,6 +5,7 @@ Each member leaves out its own share of the trajectories, on which it is then me
 """
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ from trajtune.seeds import torch_stream
 
 Over = Literal["q", "v"]
 Warm = tuple[dict[str, Tensor], dict[str, float]]
+CHECKS, PATIENCE = 8, 3
+"""While it learns one step ahead, it is measured so often, and stops after so many checks without a new best: with few
+trajectories, bootstrapping may drift away from what they returned."""
 WORTH, DIGEST = "worth/", "digest"
 _KEPT: "OrderedDict[str, Warm]" = OrderedDict()
 KEEP = 16
@@ -133,6 +137,7 @@ def _warm_up(critic: Critic, table: Transitions, seed: int, config: CriticConfig
     x, after = inputs_of(table, config, over), inputs_of(table, config, over, following=True)
     optimizer = torch.optim.AdamW(critic.parameters(), config.warm_learning_rate, fused=True)
     average: Critic | None = None
+    best = _Best()
     pools = [torch.nonzero(mine)[:, 0] for mine in kept]
     for step in range(config.monte_carlo + config.bootstrapped):
         if step == config.monte_carlo:
@@ -153,7 +158,28 @@ def _warm_up(critic: Critic, table: Transitions, seed: int, config: CriticConfig
         optimizer.step()
         if average is not None:
             torch._foreach_lerp_(list(average.parameters()), list(critic.parameters()), config.warm_tau)
+            if folds and (step + 1 - config.monte_carlo) % max(1, config.bootstrapped // CHECKS) == 0:
+                best.see(critic, worth_of(critic, x, table, folds)["critic_error"])
+                if best.worse == PATIENCE:
+                    break
+    if best.state:
+        critic.load_state_dict(best.state)
     return worth_of(critic, x, table, folds)
+
+
+class _Best:
+    """The state with the least error on what was left out."""
+
+    def __init__(self) -> None:
+        self.error, self.worse = math.inf, 0
+        self.state: dict[str, Tensor] = {}
+
+    def see(self, critic: Critic, error: float) -> None:
+        if error < self.error:
+            self.error, self.worse = error, 0
+            self.state = {name: tensor.clone() for name, tensor in critic.state_dict().items()}
+        else:
+            self.worse += 1
 
 
 @torch.no_grad()
