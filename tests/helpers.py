@@ -12,10 +12,16 @@ import torch
 from trajtune.agents.prompt_dt.config import PromptDTConfig
 from trajtune.agents.prompt_dt.model import PromptDT
 from trajtune.agents.saving import SavedAgent
+from trajtune.algorithms import ALGORITHMS, CRITIC
+from trajtune.algorithms.configs import CriticConfig
+from trajtune.data.episodes import from_episodes
 from trajtune.data.fewshot import FewShot
 from trajtune.data.sampling import draw_batch
+from trajtune.data.trajectories import Trajectories
+from trajtune.policy import Policy
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.training.finetune import Finetuned, finetune
+from trajtune.tunings.making import make_policy
 from trajtune.types import Batch, Prompt, Window
 
 SMALL = PromptDTConfig(3, 2, max_timesteps=12, layers=2, width=16, heads=2, window=5, prompt=3)
@@ -71,6 +77,43 @@ def tuned(
     """Finetune; ``options`` and ``tuning_options`` go into the recipe, the rest to ``finetune``."""
     options = {name: more.pop(name) for name in ("options", "tuning_options") if name in more}
     return finetune(base, few, Recipe(algorithm, tuning, std=std, training=config, **options), **more)
+
+
+def quick(algorithm: str, updates: int = 3, trust: bool | None = None) -> dict[str, Any]:
+    """Options that warm an algorithm's critic, if it has one, by a few updates: for tests that need no good one.
+
+    ``trust`` is what an algorithm's option of that name becomes, if it has one: False, and every part of it runs.
+    """
+    configs = ALGORITHMS[algorithm].configs
+    options: dict[str, Any] = {}
+    if (critic := configs.get(CRITIC)) is not None and issubclass(critic, CriticConfig):
+        options |= {"critic.monte_carlo": updates, "critic.bootstrapped": updates}
+    if trust is not None and hasattr(configs[""](), "trust"):
+        options["trust"] = trust
+    return options
+
+
+def small_policy(seed: int = 0) -> Policy:
+    """The small agent, tuned in full."""
+    return make_policy("full", random_agent(seed=seed), random_prompt(3, 3, 2), std=0.2, seed=seed)
+
+
+def some_trajectories(
+    lengths: tuple[int, ...], ended: tuple[bool, ...], known: bool = True, states: int = 3, actions: int = 2
+) -> Trajectories:
+    """Random ones; with ``known``, the state after the last step of each is recorded."""
+    rng = np.random.default_rng(0)
+    return from_episodes(
+        [
+            {
+                "observations": rng.normal(size=(n + known, states)),
+                "actions": rng.uniform(-1.0, 1.0, size=(n, actions)),
+                "rewards": rng.normal(size=n),
+                "terminated": end,
+            }
+            for n, end in zip(lengths, ended, strict=True)
+        ]
+    )
 
 
 def python(code: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:

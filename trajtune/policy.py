@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -69,6 +69,12 @@ class Policy(nn.Module, ABC):
     def merged(self) -> Agent | None:
         """Return a plain agent that acts the same within rounding, a copy; None where no agent's weights say it."""
         return None
+
+    def initialise(self, batches: Iterable[Batch]) -> None:
+        """Set what starts from the data, before the first step; the actions stay the reference's. By default, nothing.
+
+        ``batches`` are windows of the few-shot set with their prompts, the same for the same seed.
+        """
 
     def prepare(self, batch: B) -> B:
         """Compute once a step what several will ask for; without gradient. By default, nothing."""

@@ -87,3 +87,6 @@ class Batch(Tensors):
     window: Window
     reference: Tensor | None = None  # [B, K, A]
     """The reference's action means, where ``Policy.prepare`` has computed them: once a step, for all who ask."""
+    rows: Tensor | None = None  # [U, n] int64
+    """Rows of the data's flat arrays: U minibatches for critics that learn from them (``CriticConfig.flat_updates``).
+    ``Algorithm.owned_loss`` is asked once for each, [n], and a step is taken after each."""

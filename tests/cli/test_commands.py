@@ -19,6 +19,7 @@ from tests.cli.commands import (
     merge,
     pretrain,
     result,
+    run,
     shell,
     text,
 )
@@ -52,6 +53,38 @@ def test_tasks_of_a_suite(capsys: Capture) -> None:
     assert rows == [str(task) for task in range(16)]
     listing = result(capsys, "suites", "--suite", "point")
     assert list(listing) == ["point"] and [t["task"] for t in listing["point"]["tasks"]] == list(range(16))
+
+
+# What is asked for
+
+
+def test_a_target_is_asked_for(point_agent_folder: Path, point_data: Dataset, capsys: Capture) -> None:
+    def asked(*more: object) -> float:
+        found = result(capsys, *evaluate(point_agent_folder, "--task", 5, *more))
+        return float(found["scores"][0]["target_return"])
+
+    data = ("--data", point_data.path, "--quality", "medium", "--trajectories", 5)
+    best, mean = asked(*data), asked(*data, "--target", "mean")
+    returns = point_data.select([5], "medium", 5, 0).returns
+    assert (best, mean) == (pytest.approx(returns.max()), pytest.approx(returns.mean()))
+    assert asked(*data, "--target", "-3.5") == -3.5
+    assert asked(*data, "--target", "expert") == pytest.approx(point_data.references(5)["expert"])
+    carried = ("--task", 0)  # a task of pretraining, whose brief the agent carries
+    assert asked(*carried, "--target", "-3.5") == -3.5
+    assert run(evaluate(point_agent_folder, *carried, "--target", "mean")) == 2
+    assert "say which, with --data" in capsys.readouterr().err
+
+
+def test_what_a_critic_is_worth_is_shown(
+    point_agent_folder: Path, point_data: Dataset, tmp_path: Path, capsys: Capture
+) -> None:
+    short = ("--set", "critic.monte_carlo=20", "--set", "critic.bootstrapped=20", "--set", "trust=false")
+    more = (*finetune(point_agent_folder, point_data.path, tmp_path / "delta"), "--quality", "medium", *short)
+    told = result(capsys, *more)["facts"]
+    assert {"critic_error", "critic_rank"} <= set(told)
+    assert f"{told['critic_error']:.3g}"[:4] in text(capsys, *more)
+    shown = text(capsys, "inspect", tmp_path / "delta")
+    assert "facts.critic_error" in shown and "facts.critic_rank" in shown
 
 
 # The whole way

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.helpers import quick
 from trajtune.agents.saving import SavedAgent
 from trajtune.algorithms import ALGORITHMS
 from trajtune.algorithms.base import Algorithm, Descent, Shape, make_algorithm
@@ -63,7 +64,7 @@ def build(base: SavedAgent, few: FewShot, algorithm: str, tuning: str, seed: int
     policy = make_policy(tuning, base.agent, few.brief.prompts[:1], std=0.2, seed=seed)
     snapshots = "old_policy_every"  # of PPO and GRPO: two within these steps
     has = hasattr(ALGORITHMS[algorithm].configs[""](), snapshots)
-    algo = make_algorithm(algorithm, {snapshots: 2} if has else {})
+    algo = make_algorithm(algorithm, {**quick(algorithm, trust=False), **({snapshots: 2} if has else {})})
     algo.setup(policy, few.trajectories, seed)
     return policy, algo
 
@@ -106,7 +107,7 @@ def train_fleet(base: SavedAgent, few: list[FewShot], algorithm: str, tuning: st
     values = {n: torch.stack([dict(tensors(c))[n] for c in cells]) for n, _ in tensors(cell)}
     moving = {POLICY: [f"policy.{name}" for name in policy.trainable()]}
     for name in algo.descents():
-        moving[name] = [n for n in values if n.startswith(module_name(name) + ".")]
+        moving[name] = [n for n, _ in cell.named_parameters() if n.startswith(module_name(name) + ".")]
     optimisers = {name: AdamW(descent, 0.01) for name, descent in algo.descents().items()}
     optimisers[POLICY] = AdamW(Descent(CONFIG.learning_rate or 0.0, CONFIG.grad_clip), CONFIG.weight_decay)
 

@@ -37,6 +37,16 @@ def test_make_brief() -> None:
         make_brief(picked, 10, {}, seed=0)
 
 
+def test_what_the_agent_is_asked_for() -> None:
+    """One of three lengths: 2 + 9 + 3 steps."""
+    picked, known = one_task(), {"random": -3.0, "expert": 2.25}
+    asked = [make_brief(picked, 3, known, 0, target=each).target_return for each in ("best", "mean", "expert", -7)]  # type: ignore[arg-type]
+    assert asked == pytest.approx([picked.returns.max(), picked.returns.mean(), 2.25, -7.0])
+    assert FewShot.of(picked, "own", 4, 2, target="mean").brief.target_return == pytest.approx(picked.returns.mean())
+    with pytest.raises(UserError, match="target expert needs the expert's return, which is not known here"):
+        make_brief(picked, 3, {"random": -3.0}, 0, target="expert")
+
+
 def test_a_brief_without_prompts() -> None:
     made = make_brief(one_task(), 0, {}, seed=0)
     assert made.prompts is None and made.target_return == make_brief(one_task(), 3, {}, seed=0).target_return
@@ -125,7 +135,7 @@ def test_identity_is_what_decides_a_run_and_nothing_else() -> None:
     told = made.identity()
     assert json.loads(json.dumps(told)) == told
     assert {name: told[name] for name in ("suite", "task", "seed")} == {"suite": "own", "task": 4, "seed": 1}
-    assert told["setting"] == {"quality": None, "trajectories": 3, "reward": "dense"}
+    assert told["setting"] == {"quality": None, "trajectories": 3, "reward": "dense", "target": "best"}
     assert replace(made, origin={}).identity() == told
     changed = [
         FewShot.of(one_task(), "other", 4, 2, {"random": -3.0}, seed=1),
@@ -134,6 +144,7 @@ def test_identity_is_what_decides_a_run_and_nothing_else() -> None:
         FewShot.of(one_task(), "own", 4, 2, {"random": -4.0}, seed=1),
         FewShot.of(one_task(), "own", 4, 2, {"random": -3.0}, seed=2),
         FewShot.of(one_task(), "own", 4, 2, {"random": -3.0}, seed=1, reward="sparse"),
+        FewShot.of(one_task(), "own", 4, 2, {"random": -3.0}, seed=1, target="mean"),
         FewShot.of(one_task(final=True), "own", 4, 2, {"random": -3.0}, seed=1),
         FewShot.of(one_task().subset([0, 1]), "own", 4, 2, {"random": -3.0}, seed=1),
     ]

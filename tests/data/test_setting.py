@@ -32,6 +32,9 @@ def test_a_setting_is_what_was_given(quality: str | None, reward: Reward) -> Non
         ({"trajectories": -1}, "trajectories must be"),
         ({"trajectories": 2.0}, "trajectories must be"),
         ({"trajectories": True}, "trajectories must be"),
+        ({"target": "bset"}, "unknown target 'bset': did you mean best"),
+        ({"target": True}, "target must be best, mean, expert or a finite number, got True"),
+        ({"target": float("nan")}, "target must be"),
         ({"reward": "spares"}, "unknown reward 'spares': did you mean sparse\\? choose one of dense, sparse"),
     ],
 )

@@ -75,7 +75,7 @@ def test_the_whole_way(folder: Path, tmp_path: Path) -> None:
     few = few_shot(data, 2, Setting("expert", 10), seed=0, prompt_length=base.agent.spec.prompt)
     assert few.brief.prompts is None
     before = evaluate(base, "cart", 2, few.brief, episodes=4)
-    done = finetune(base, few, Recipe("awr", "decorator", training=SHORT), folder=tmp_path)
+    done = finetune(base, few, Recipe("awr-example", "decorator", training=SHORT), folder=tmp_path)
     after = evaluate(load_delta(tmp_path, base), "cart", 2, episodes=4)
     assert after.returns == evaluate(done, "cart", 2, episodes=4).returns
     assert after.returns != before.returns
@@ -102,7 +102,7 @@ def test_tunings_take_an_agent_without_a_prompt(folder: Path, tuning: str, tmp_p
         torch.testing.assert_close(actor.act(0, target, state, None), other.act(0, target, state, None))
 
 
-@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "awr"])
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "awr-example"])
 def test_algorithms_take_an_agent_without_a_prompt(folder: Path, algorithm: str) -> None:
     few = few_shot(cart_data(folder), 2, Setting("medium", 5), seed=0, prompt_length=0)
     recipe = Recipe(algorithm, "adapter", training=replace(SHORT, steps=3))

@@ -9,7 +9,7 @@ import pytest
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 TABLES = {
     "agents": ("trajtune.agents:AGENTS", "window-mlp"),
-    "algorithms": ("trajtune.algorithms:ALGORITHMS", "awr"),
+    "algorithms": ("trajtune.algorithms:ALGORITHMS", "awr-example"),
     "formats": ("trajtune.data.formats:FORMATS", "csv"),
     "suites": ("trajtune.suites:SUITES", "cart"),
     "tunings": ("trajtune.tunings:TUNINGS", "bias"),
@@ -55,7 +55,7 @@ def test_one_that_does_not_load_is_a_line_and_the_rest_works(python: Run, tmp_pa
     done = python("-c", LIST, *(table for table, _ in TABLES.values()), more=tmp_path)
     assert done.stderr == f"trajtune: algorithm better-ppo is left out: {why}\n"
     listed = done.stdout.splitlines()[1].split()
-    assert {"sft", "awr"} <= set(listed) and "better-ppo" not in listed
+    assert {"sft", "awr-example"} <= set(listed) and "better-ppo" not in listed
     asked = python("-c", "from trajtune.algorithms import ALGORITHMS; ALGORITHMS['better-ppo']", more=tmp_path)
     assert f"algorithm better-ppo of another package does not load: {why}" in asked.stderr.splitlines()[-1]
 
@@ -76,11 +76,13 @@ def test_the_command_line_lists_them(python: Run, tmp_path: Path) -> None:
     assert "cart" in suites.stdout and "cheetah-vel" in suites.stdout
     helped = python("-m", "trajtune", "finetune", "--help")
     assert helped.returncode == 0
-    for name in ("awr", "bias"):
+    for name in ("awr-example", "bias"):
         assert name in helped.stdout, name
 
 
-@pytest.mark.parametrize(("option", "typo", "name"), [("--algorithm", "avr", "awr"), ("--tuning", "bais", "bias")])
+@pytest.mark.parametrize(
+    ("option", "typo", "name"), [("--algorithm", "awr-exampel", "awr-example"), ("--tuning", "bais", "bias")]
+)
 def test_a_typo_is_answered_with_their_name(python: Run, tmp_path: Path, option: str, typo: str, name: str) -> None:
     words = ["--agent", str(tmp_path), "--data", str(tmp_path), "--task", "0", "--out", str(tmp_path / "out")]
     done = python("-m", "trajtune", "finetune", *words, option, typo)

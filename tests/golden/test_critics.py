@@ -43,3 +43,16 @@ def test_members_are_independent_networks() -> None:
             x = F.mish(x) if i < 3 else x
         torch.testing.assert_close(values[member], x.squeeze(-1))
         torch.testing.assert_close(critic(states, actions, which=slice(member, member + 1))[0], values[member])
+
+
+def test_the_slope_is_that_of_autograd() -> None:
+    critic = initialise_critic(5, 2, seed=0, name="q")
+    critic.centre.fill_(-7.0)
+    critic.scale.fill_(30.0)
+    states, actions = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(1)).split([3, 2], dim=-1)
+    actions = actions.clone().requires_grad_()
+    expected = critic(states, actions)[0]
+    values, slope = critic.with_slope(states, actions)
+    torch.testing.assert_close(values, expected)
+    torch.testing.assert_close(slope, torch.autograd.grad(expected.sum(), actions)[0], rtol=1e-4, atol=1e-6)
+    assert not values.requires_grad and not slope.requires_grad

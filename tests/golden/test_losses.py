@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trajtune.algorithms.losses import masked_mean, q_term, sft_loss, td_loss, td_target
+from trajtune.algorithms.losses import masked_mean, sft_loss
 
 NAN, HUGE = float("nan"), 1e30
 T, F = True, False
@@ -61,69 +61,3 @@ class TestSFT:
         assert float(mean.grad[0, 1, 1]) == pytest.approx(2 * (1.0 - -0.5) / 6)
         assert float(mean.grad[1, 0, 0]) == pytest.approx(2 * (-1.0 - -0.75) / 6)
         assert torch.equal(mean.grad[~MASK], torch.zeros(3, 2, dtype=torch.float64))
-
-
-class TestTD:
-    """Equations 15 and 16, two critics, terminals, padding."""
-
-    rewards = tensor([[1.0, -2.0, 0.0], [0.5, 0.0, 0.0]])
-    terminals = torch.tensor([[F, T, F], [F, F, F]])
-    next_values = tensor([[[3.0, 9.0, NAN], [-4.0, NAN, HUGE]], [[5.0, 8.0, NAN], [-6.0, NAN, HUGE]]])
-
-    def test_target_by_hand(self) -> None:
-        target = td_target(self.rewards, self.terminals, self.next_values, gamma=0.9)
-        assert target.shape == (2, 3)
-        assert float(target[0, 0]) == pytest.approx(1.0 + 0.9 * 3.0, rel=1e-6)  # the smaller of 3 and 5
-        assert float(target[0, 1]) == -2.0  # nothing follows a terminal
-        assert float(target[1, 0]) == pytest.approx(0.5 + 0.9 * -6.0, rel=1e-6)  # the smaller of -4 and -6
-
-    def test_nothing_after_a_terminal_reaches_its_target(self) -> None:
-        """Not even a number that is none: 0 * NaN would."""
-        values = self.next_values.clone()
-        values[:, 0, 1] = NAN
-        assert float(td_target(self.rewards, self.terminals, values, gamma=0.9)[0, 1]) == -2.0
-
-    def test_loss_by_hand(self) -> None:
-        values = tensor([[[2.0, -1.0, NAN], [0.0, NAN, HUGE]], [[4.0, -2.5, NAN], [-5.0, NAN, NAN]]])
-        target = td_target(self.rewards, self.terminals, self.next_values, gamma=0.9)
-        step_00 = (2.0 - 3.7) ** 2 + (4.0 - 3.7) ** 2
-        step_01 = (-1.0 - -2.0) ** 2 + (-2.5 - -2.0) ** 2
-        step_10 = (0.0 - -4.9) ** 2 + (-5.0 - -4.9) ** 2
-        assert step_00 == pytest.approx(2.98)
-        assert step_01 == pytest.approx(1.25)
-        assert step_10 == pytest.approx(24.02)
-        close(td_loss(values, target, MASK), (2.98 + 1.25 + 24.02) / 3)
-
-    def test_each_critic_is_pulled_to_the_one_target(self) -> None:
-        values = tensor([[[2.0]], [[4.0]]]).requires_grad_()
-        td_loss(values, tensor([[3.7]]), torch.tensor([[T]])).backward()
-        assert values.grad is not None
-        assert values.grad.flatten().tolist() == pytest.approx([2 * (2.0 - 3.7), 2 * (4.0 - 3.7)])
-
-
-class TestQTerm:
-    """Equations 13 and 14: what alpha weighs."""
-
-    values = tensor([[3.0, -1.0, NAN], [4.0, HUGE, NAN]])
-    other = tensor([[-2.0, 6.0, HUGE], [1.0, NAN, NAN]])
-
-    def test_plain(self) -> None:
-        close(q_term(self.values, None, MASK), (3 - 1 + 4) / 3)
-
-    def test_over_the_magnitude_of_the_other_critic(self) -> None:
-        close(q_term(self.values, self.other, MASK), ((3 - 1 + 4) / 3) / ((2 + 6 + 1) / 3))
-
-    def test_free_of_the_scale_of_rewards(self) -> None:
-        close(q_term(1000 * self.values, 1000 * self.other, MASK), 2 / 3)
-
-    def test_scale_is_a_constant(self) -> None:
-        """The other critic is not to be shrunk for the sake of the term."""
-        values, other = tensor([[3.0, 5.0]]).requires_grad_(), tensor([[2.0, -8.0]]).requires_grad_()
-        q_term(values, other, torch.tensor([[T, T]])).backward()
-        assert other.grad is None
-        assert values.grad is not None
-        assert values.grad.tolist() == [[pytest.approx(1 / 2 / 5), pytest.approx(1 / 2 / 5)]]
-
-    def test_critics_that_say_zero_do_not_divide_by_it(self) -> None:
-        zeros = tensor([[0.0, 0.0]])
-        assert float(q_term(zeros, zeros, torch.tensor([[T, T]]))) == 0.0

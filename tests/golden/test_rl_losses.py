@@ -1,4 +1,4 @@
-"""The losses of DPO, GRPO, PPO and CQL against values worked out by hand from their equations, in float64."""
+"""The losses of DPO, GRPO and PPO against values worked out by hand from their equations, in float64."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +9,13 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from trajtune.algorithms.losses import (
-    cql_loss,
     dpo_loss,
     grpo_loss,
     kl_estimate,
     log_prob,
     ppo_loss,
     surrogate,
-    value_loss,
+    weighted_sft_loss,
 )
 
 NAN, HUGE = float("nan"), 1e30
@@ -106,6 +105,41 @@ class TestDPO:
         torch.testing.assert_close(gradient(moved, near), gradient(moved, far), rtol=1e-9, atol=1e-12)
         assert float(gradient(moved, far) @ noise.flatten()) > 0  # descending it, the mean returns
 
+    def test_samples_of_the_reference_pull_towards_the_data_at_first_and_never_stop_there(self) -> None:
+        """mu_ref + n and mu_ref - n together: -beta (a - mu_ref) / std^2 at the start, and not much less at the action.
+
+        At mu = a imitation would rest. Here x = beta |a - mu_ref|^2 / std^2 -+ c is what sigma is asked about, and its
+        slope is never zero: the mean goes on past the action until sigma gives in.
+        """
+        reference, action, noise = tensor([[[0.1, -0.3]]]), tensor([[[0.5, 0.1]]]), tensor([[[0.2, -0.4]]])
+        beta, mask = 0.1, torch.tensor([[T]])
+
+        def gradient(start: Tensor) -> Tensor:
+            mean = start.clone().requires_grad_()
+            for rejected in (reference + noise, reference - noise):
+                ratios = [
+                    log_prob(Normal(mean, 0.2), a, mask) - log_prob(Normal(reference, 0.2), a, mask)
+                    for a in (action, rejected)
+                ]
+                dpo_loss(*ratios, beta, mask).backward()
+            assert mean.grad is not None
+            return mean.grad.flatten()
+
+        towards = (action - reference).flatten()
+        torch.testing.assert_close(gradient(reference), -beta * towards / 0.2**2, rtol=1e-9, atol=1e-12)
+        assert float(gradient(action) @ towards) < -0.5 * beta * float(towards @ towards) / 0.2**2
+
+    def test_a_worse_neighbour_s_action_pushes_away_from_it(self) -> None:
+        """At the start the gradient is -beta (a - a~) / (2 std^2), wherever the reference is: from worse to better."""
+        reference, action, worse = tensor([[[0.9, 0.9]]]), tensor([[[0.5, 0.1]]]), tensor([[[0.3, 0.4]]])
+        mask = torch.tensor([[T]])
+        mean = reference.clone().requires_grad_()
+        ratios = [
+            log_prob(Normal(mean, 0.2), a, mask) - log_prob(Normal(reference, 0.2), a, mask) for a in (action, worse)
+        ]
+        dpo_loss(*ratios, 0.1, mask).backward()
+        torch.testing.assert_close(mean.grad, -0.1 * (action - worse) / (2 * 0.2**2), rtol=1e-9, atol=1e-12)
+
 
 class TestSurrogate:
     """min(r A, clip(r, 1 - eps, 1 + eps) A), equations 6 and 9."""
@@ -175,47 +209,7 @@ class TestGRPO:
         reference = tensor([[2.0, 1.0, 1.0], [0.5, 1.0, 1.0]]).log()
         divergence = (0.5 + math.log(2) - 1) + 0.0 + (2 - math.log(2) - 1)
         expected = -sum(GAINS) / 3 + 0.3 * divergence / 3
-        close(grpo_loss(RATIOS, reference, ADVANTAGES, 0.2, 0.3, MASK), expected)
-
-
-def test_value_loss_by_hand() -> None:
-    values, target = tensor([[1.0, -2.0, NAN], [0.5, HUGE, NAN]]), tensor([[3.0, -2.5, 0.0], [0.0, NAN, 7.0]])
-    close(value_loss(values, target, MASK), (4.0 + 0.25 + 0.25) / 3)
-
-
-class TestCQL:
-    """Equation 10, half the squared Bellman error, plus (11), alpha (E_mu Q - E_pi Q); summed over two critics."""
-
-    values = tensor([[[2.0, -1.0, NAN], [0.0, NAN, HUGE]], [[4.0, -2.5, NAN], [-5.0, NAN, NAN]]])
-    target = tensor([[3.0, -2.0, NAN], [-4.0, HUGE, NAN]])
-    random = tensor(
-        [
-            [[[1.0, 3.0], [0.0, -2.0], [NAN, 0.0]], [[4.0, 4.0], [NAN, NAN], [HUGE, 1.0]]],
-            [[[2.0, 2.0], [1.0, 0.0], [NAN, 0.0]], [[-1.0, 0.0], [NAN, NAN], [HUGE, 1.0]]],
-        ]
-    )
-    policy = tensor([[[1.5, 1.0, NAN], [3.0, NAN, 0.0]], [[0.0, 2.0, NAN], [1.0, HUGE, 0.0]]])
-
-    def test_by_hand(self) -> None:
-        bellman = [0.5 * (1.0 + 1.0), 0.5 * (1.0 + 0.25), 0.5 * (16.0 + 1.0)]
-        gap = [(2.0 - 1.5) + (2.0 - 0.0), (-1.0 - 1.0) + (0.5 - 2.0), (4.0 - 3.0) + (-0.5 - 1.0)]
-        assert gap == [2.5, -3.5, -0.5]
-        found = cql_loss(self.values, self.target, self.random, self.policy, 0.6, MASK)
-        close(found, (sum(bellman) + 0.6 * sum(gap)) / 3)
-
-    def test_each_term_pulls_its_own_way(self) -> None:
-        one = torch.tensor([[T]])
-        v, r, p = (tensor(x).requires_grad_() for x in ([[[2.0]]], [[[[1.0, 5.0]]]], [[[3.0]]]))
-        cql_loss(v, tensor([[3.7]]), r, p, 0.6, one).backward()
-        assert v.grad is not None and r.grad is not None and p.grad is not None
-        assert float(v.grad) == pytest.approx(2.0 - 3.7)
-        assert r.grad.flatten().tolist() == pytest.approx([0.3, 0.3])  # random actions are pushed down
-        assert float(p.grad) == pytest.approx(-0.6)  # the policy's up
-
-
-def twice(x: Tensor) -> Tensor:
-    """One value for two critics."""
-    return torch.stack([x, x + 1])
+        close(grpo_loss(RATIOS, kl_estimate(reference), ADVANTAGES, 0.2, 0.3, MASK), expected)
 
 
 @pytest.mark.parametrize(
@@ -224,10 +218,9 @@ def twice(x: Tensor) -> Tensor:
         lambda x: dpo_loss(x, 2 * x, 0.3, MASK),
         lambda x: ppo_loss(x, x.detach(), 0.2, MASK),
         lambda x: grpo_loss(x, -x, x.detach(), 0.2, 0.1, MASK),
-        lambda x: value_loss(x, 2 * x.detach(), MASK),
-        lambda x: cql_loss(twice(x), x.detach(), twice(-x)[..., None], twice(2 * x), 1.0, MASK),
+        lambda x: weighted_sft_loss(x[..., None], 2 * x.detach()[..., None], 1 + x.detach().abs(), MASK),
     ],
-    ids=["dpo", "ppo", "grpo", "value", "cql"],
+    ids=["dpo", "ppo", "grpo", "weighted"],
 )
 def test_gradients_of_padding_are_zero(loss: Callable[[Tensor], Tensor]) -> None:
     x = tensor([[0.3, -0.2, 5.0], [0.1, -40.0, 30.0]]).requires_grad_()

@@ -7,22 +7,29 @@ from typing import Any
 import pytest
 
 from trajtune.artifacts import STUDY, finish
-from trajtune.data.setting import Setting
+from trajtune.data.setting import Setting, Target
 from trajtune.errors import UserError
 from trajtune.report.cells import summarise
 from trajtune.report.figure import draw
 from trajtune.report.markdown import to_markdown
 from trajtune.study.cell import Evaluation, Run
-from trajtune.study.results import Result, read_results, write_result
+from trajtune.study.results import Point, Result, Retained, read_results, write_result
 from trajtune.training.config import Recipe
 
 
-def result(algorithm: str, task: int, returns: tuple[float, ...], diverged: str | None = None, seed: int = 0) -> Result:
+def result(
+    algorithm: str,
+    task: int,
+    returns: tuple[float, ...],
+    diverged: str | None = None,
+    seed: int = 0,
+    target: Target = "best",
+) -> Result:
     """Task 1 runs from -100 to 0, task 2 from 0 to 10: normalised returns are easy to see."""
     low, high = {1: (-100.0, 0.0), 2: (0.0, 10.0)}[task]
     mean = sum(returns) / len(returns) if returns else None
     recipe = None if algorithm == "zero-shot" else Recipe(algorithm, "full")
-    run = Run("point", task, Setting("medium", 5), seed, recipe, "agent", "data", Evaluation(episodes=2))
+    run = Run("point", task, Setting("medium", 5, target=target), seed, recipe, "agent", "data", Evaluation(episodes=2))
     return Result(
         run,
         "",
@@ -68,6 +75,42 @@ def test_verdicts_ask_the_interval(returns: tuple[float, ...], verdict: str) -> 
     assert comparison.cells[0].verdict == verdict
 
 
+def test_gains_are_over_the_better_zero_shot() -> None:
+    """Asked for the mean it is better here by 0.1; but not where it has been run on fewer tasks."""
+    mean = [result("zero-shot", 1, (-50.0, -30.0), target="mean"), result("zero-shot", 2, (5.0, 7.0), target="mean")]
+    tuned = [result("sft", 1, (-30.0, -10.0)), result("sft", 2, (5.0, 7.0))]
+    [comparison] = summarise([*ZERO, *mean, *tuned])
+    assert [zero.label for zero in comparison.zero_shots] == ["best", "mean"]
+    assert comparison.zero_shot == comparison.zero_shots[1]
+    assert comparison.cells[0].gain == pytest.approx(0.1)
+    assert "0.500 asked for the best (return -22.5), 0.600 asked for the mean (return -17.0)." in to_markdown(
+        [comparison]
+    )
+    [begun] = summarise([*ZERO, mean[0], *tuned])
+    assert begun.zero_shot == begun.zero_shots[0] and begun.cells[0].gain == pytest.approx(0.2)
+
+
+def test_two_targets_of_the_same_data_share_zero_shot() -> None:
+    mean = result("zero-shot", 1, (-40.0, -40.0), target="mean")
+    tuned = [result("sft", 1, (-30.0, -30.0)), result("sft", 1, (-20.0, -20.0), target="mean")]
+    best, asked = summarise([ZERO[0], mean, *tuned])
+    assert (best.target, asked.target) == ("best", "mean") and best.zero_shots == asked.zero_shots
+    assert [each.cells[0].gain for each in (best, asked)] == pytest.approx([0.1, 0.2])
+    assert "5 medium trajectories, asked for the mean" in to_markdown([asked])
+
+
+def test_a_cell_beside_its_own_start_and_what_it_forgot() -> None:
+    """For a tuned prompt, the start is zero-shot under the same one prompt."""
+    curve = (Point(0, (-60.0,), -60.0, 0.4, None, {}), Point(3, (-35.0,), -35.0, 0.65, None, {}))
+    kept = (Retained(7, -20.0, -30.0, 0.8, 0.7), Retained(8, 6.0, 8.0, 0.6, 0.8))
+    [comparison] = summarise([ZERO[0], replace(result("sft", 1, (-30.0, -10.0)), curve=curve, forgetting=kept)])
+    [cell] = comparison.cells
+    assert (cell.moved, cell.forgotten) == (pytest.approx(0.25), pytest.approx(-0.05))
+    assert "| minus its start | forgotten |" in to_markdown([comparison])
+    bare = replace(result("sft", 1, (-30.0, -10.0)), forgetting=(Retained(7, -20.0, -30.0, None, None), *kept[1:]))
+    assert summarise([bare])[0].cells[0].forgotten == pytest.approx(4.0)
+
+
 def test_a_run_without_its_zero_shot_has_no_gain() -> None:
     [comparison] = summarise([result("sft", 1, (-30.0, -10.0))])
     assert comparison.zero_shot is None
@@ -87,7 +130,7 @@ def test_diverged_runs_are_counted_not_scored() -> None:
     assert cell.score == pytest.approx(0.8)
     text = to_markdown([comparison])
     assert "0.80 (1 diverged)" in text  # better on what is left is not better
-    assert "| sft x full | 1 + 1 diverged | -20.0 | 0.800 | 0.300 | [0.300, 0.300] | diverged | 3.0 | 1.0 |" in text
+    assert "| sft x full | 1 + 1 diverged | -20.0 | 0.800 | 0.300 | [0.300, 0.300] | diverged | - | 3.0 | 1.0 |" in text
 
 
 def test_one_episode_says_nothing_about_its_spread() -> None:
@@ -135,7 +178,7 @@ def test_without_references_returns_are_reported(tmp_path: Path) -> None:
     assert (comparison.unit, comparison.cells[0].gain) == ("return", 30.0)
     assert comparison.cells[0].verdict == "better"
     text = to_markdown([comparison])
-    assert "Zero-shot: -50.0." in text
+    assert "Zero-shot: -50.0 asked for the best." in text
     assert "| return | full |" in text
     assert "| cell | runs | return | minus zero-shot |" in text
     assert "| sft x full | 1 | -20.0 | 30.0 | [30.0, 30.0] | better |" in text
@@ -179,7 +222,7 @@ def test_from_a_folder_to_tables(tmp_path: Path) -> None:
     draw(comparisons, tmp_path / "cells.png")
     assert (tmp_path / "cells.png").read_bytes().startswith(b"\x89PNG")
     text = to_markdown(comparisons)
-    assert "Tasks: task 1, task 2. Zero-shot: 0.500 (-22.5)." in text
+    assert "Tasks: task 1, task 2. Zero-shot: 0.500 asked for the best (return -22.5)." in text
     assert "| sft | 0.70 ↑ |" in text
     with pytest.raises(UserError, match="is not a study"):
         read_results(tmp_path / "nothing")

@@ -50,9 +50,10 @@ def test_a_study_is_read_whole(tmp_path: Path) -> None:
 
 def test_cells_are_all_combinations_with_zero_shot_first(tmp_path: Path) -> None:
     cells = list(load_study(written(tmp_path, GOOD)).cells())
-    assert len(cells) == 2 * 2 * (1 + 4 + 1)  # settings x seeds x (zero-shot + two by two + the labelled one)
-    assert [str(cell.folder) for cell in cells[:6]] == [
+    assert len(cells) == 2 * 2 * (2 + 4 + 1)  # settings x seeds x (zero-shots + two by two + the labelled one)
+    assert [str(cell.folder) for cell in cells[:7]] == [
         "point/medium-5-dense/zero-shot-none/seed-0",
+        "point/medium-5-dense-mean/zero-shot-none/seed-0",
         "point/medium-5-dense/sft-full/seed-0",
         "point/medium-5-dense/sft-prompt/seed-0",
         "point/medium-5-dense/qp-sft-full/seed-0",
@@ -64,7 +65,18 @@ def test_cells_are_all_combinations_with_zero_shot_first(tmp_path: Path) -> None
 def test_all_pairs_are_the_default() -> None:
     study = Study({"point": Source(Path("a"), Path("d"))}, (Setting("medium", 5),))
     study.check()
-    assert len(list(study.cells())) == 1 + 7 * 4
+    assert len(list(study.cells())) == 2 + 9 * 4
+
+
+def test_zero_shot_is_asked_for_both_once(tmp_path: Path) -> None:
+    """And for what a setting says besides; two settings of the same data share them."""
+    source = {"point": Source(Path("a"), Path("d"))}
+    settings = tuple(Setting("medium", 5, target=each) for each in ("mean", -3.5, "best"))
+    cells = list(Study(source, settings, (Method(("sft",), ("full",)),)).cells())
+    untuned = [cell.setting.target for cell in cells if cell.recipe is None]
+    assert untuned == ["best", "mean", -3.5]
+    assert [cell.setting.target for cell in cells if cell.recipe is not None] == ["mean", -3.5, "best"]
+    assert len({cell.folder for cell in cells}) == len(cells)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +156,10 @@ def test_what_is_saved_is_read_again(tmp_path: Path) -> None:
 def test_a_cell_decides_its_own_seed_and_rate(tmp_path: Path) -> None:
     cells = list(load_study(written(tmp_path, GOOD)).cells())
     assert cells[0].resolved() is None
-    labelled = cells[11].resolved()
+    labelled = cells[13].resolved()
     assert labelled is not None
     assert (labelled.training.seed, labelled.training.learning_rate, labelled.options["alpha"]) == (1, 3e-4, 1.0)
-    prompt = cells[2].resolved()
+    prompt = cells[3].resolved()
     assert prompt is not None
     assert prompt.training.learning_rate == 1e-2  # the tuning's own
 

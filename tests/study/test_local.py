@@ -56,6 +56,8 @@ def test_results_are_those_of_the_pieces_alone(
     results = read_results(tmp_path / "out")
     assert [(r.run.algorithm, r.run.tuning, r.run.task) for r in results] == [
         ("zero-shot", "none", 5),
+        ("zero-shot", "none", 5),
+        ("zero-shot", "none", 10),
         ("zero-shot", "none", 10),
         ("sft", "full", 5),
         ("sft", "full", 10),
@@ -67,9 +69,12 @@ def test_results_are_those_of_the_pieces_alone(
     score = evaluate(tuned, "point", 10, few.brief, 3, precision="fp32")
     assert list(results[-1].returns) == score.returns
     assert results[-1].normalised == score.normalised
-    assert results[-1].metrics == {name: value for name, value in tuned.log[-1].items() if name != "step"}
-    zero = evaluate(point_agent, "point", 10, few.brief, 3, precision="fp32")
-    assert list(results[1].returns) == zero.returns
+    logged = {name: value for name, value in tuned.log[-1].items() if name != "step"}
+    assert results[-1].metrics == {**logged, **tuned.facts}
+    for result in results[2:4]:
+        asked = few_shot(point_data, 10, result.run.setting, 0, 3).brief
+        assert list(result.returns) == evaluate(point_agent, "point", 10, asked, 3, precision="fp32").returns
+    assert [r.run.setting.target for r in results[2:4]] == ["best", "mean"]
     assert multiprocessing.active_children() == []
 
 
@@ -165,7 +170,7 @@ def test_more_cells_join_what_is_there(study: Study, tmp_path: Path) -> None:
     before = files_of(tmp_path)
     run_study(replace(study, methods=(*study.methods, Method(("dpo",), ("full",)))), tmp_path)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert len(read_results(tmp_path)) == 8
+    assert len(read_results(tmp_path)) == 10
 
 
 def test_a_cell_that_diverges_is_a_result_and_the_study_goes_on(study: Study, tmp_path: Path) -> None:

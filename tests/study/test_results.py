@@ -70,7 +70,7 @@ def resigned(value: dict[str, Any]) -> str:
     [
         (lambda text: text.replace('"mean_return": -2.5', '"mean_return": -1.5'), "was edited: it does not match"),
         (lambda text: text.replace('"format": "trajtune-result"', '"format": "other"'), "is not a trajtune result"),
-        (lambda text: text.replace('"version": 2', '"version": 1'), "has result version 1; this trajtune reads 2"),
+        (lambda text: text.replace('"version": 3', '"version": 2'), "has result version 2; this trajtune reads 3"),
         (lambda text: text.replace("{", "", 1), "is not readable as JSON"),
         (lambda text: resigned({**json.loads(text), "label": 5}), "is damaged: result.label must be of type str"),
         (lambda text: resigned({**json.loads(text), "mood": 5}), "is damaged: unknown name in result 'mood'"),

@@ -8,6 +8,7 @@ import pytest
 
 from trajtune.agents.saving import SavedAgent
 from trajtune.data.fewshot import FewShot
+from trajtune.errors import UserError
 from trajtune.rollout.score import evaluate
 from trajtune.study.cell import Evaluation, Run
 from trajtune.study.results import read_result, write_result
@@ -56,14 +57,31 @@ def test_a_tuned_prompt_starts_from_itself(point_agent: SavedAgent, point_few: F
     np.testing.assert_allclose(result.curve[0].returns, score.returns, rtol=1e-4)
 
 
+def test_what_was_forgotten_is_measured_on_request(point_agent: SavedAgent, point_few: FewShot) -> None:
+    """Tasks of pretraining, spread over all of them, under the agent's own briefs."""
+    tuned = finetune(point_agent, point_few, RECIPE)
+    result = run_cell(point_agent, point_few, POINT, RECIPE, replace(EVALUATION, forgetting=3))
+    known = sorted(set(point_agent.briefs) - {5})
+    assert [each.task for each in result.forgetting] == [known[0], known[round((len(known) - 1) / 2)], known[-1]]
+    for each in result.forgetting:
+        before, after = (
+            evaluate(who, POINT, each.task, point_agent.briefs[each.task], 2, precision="fp32")
+            for who in (point_agent, tuned)
+        )
+        np.testing.assert_allclose((each.before, each.after), (before.mean_return, after.mean_return), rtol=1e-5)
+    assert result.forgetting[0].before != result.forgetting[0].after
+    with pytest.raises(UserError, match="forgetting asks for 999 tasks; the agent was pretrained on"):
+        run_cell(point_agent, point_few, POINT, RECIPE, replace(EVALUATION, forgetting=999))
+
+
 def test_what_decides_it_is_written_out(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path) -> None:
     plain = Recipe(training=TrainConfig(steps=2, batch=2))
     result = run_cell(point_agent, point_few, POINT, plain, EVALUATION, data="digest", label="x", keep_course=True)
     assert isinstance(result.run, Run)
     assert result.run.recipe is not None
     assert (result.run.suite, result.run.task, result.run.setting) == ("point", 5, point_few.setting)
-    assert result.run.recipe.options["alpha"] == 0.1  # a changed default cannot pass for this one
-    assert result.run.recipe.training.learning_rate == 1e-3
+    assert result.run.recipe.options["alpha"] == 0.03  # a changed default cannot pass for this one
+    assert result.run.recipe.training.learning_rate == 3e-3
     assert result.run.recipe.training.precision in ("bf16", "fp32")
     assert (result.run.agent, result.run.data) == (point_agent.digest, "digest")
     assert result.machine is not None

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import few_batch, random_prompt, tuned
+from tests.helpers import few_batch, quick, random_prompt, tuned
 from trajtune.agents.saving import SavedAgent, identity
-from trajtune.algorithms import ALGORITHMS, AlgorithmEntry
+from trajtune.algorithms import ALGORITHMS, CRITIC, AlgorithmEntry
 from trajtune.algorithms.base import Algorithm, Metrics, Shape, detached, make_algorithm
 from trajtune.algorithms.configs import SFTConfig
 from trajtune.algorithms.sft import SFT
@@ -172,7 +172,9 @@ class FailingGradient(FailingLoss):
         return loss + (mean * 0.0).sum().sqrt(), metrics  # the square root of 0 is 0, its slope is not finite
 
 
-CRITICS = [name for name, entry in ALGORITHMS.items() if hasattr(entry.configs[""](), "critic_learning_rate")]
+CRITICS = [
+    name for name, entry in ALGORITHMS.items() if CRITIC in entry.configs and name != "awr"
+]  # whose critic rests
 
 
 class TestDivergence:
@@ -242,11 +244,15 @@ class TestDivergence:
     @pytest.mark.parametrize("name", CRITICS)
     def test_an_absurd_learning_rate_of_a_critic(self, point_agent: SavedAgent, point_few: FewShot, name: str) -> None:
         """Also where the policy's loss does not notice at once: PPO's advantages are of its last snapshot."""
-        options = {"critic_learning_rate": 1e30}
+        options = {**quick(name, trust=False), "critic.learning_rate": 1e30}
         with pytest.raises(
-            DivergedError, match=rf"{name} x full diverged at step [12]: .*(q_pol|value_l).* not finite"
+            DivergedError, match=rf"{name} x full diverged at step [12]: .*(q_pol|value_l|td|largest).* not finite"
         ):
             tuned(point_agent, point_few, name, "full", CONFIG, options=options)
+
+
+UNTRUSTED = {**quick("qp-sft"), "trust": False}
+"""There is a critic, whatever the data."""
 
 
 @pytest.fixture
@@ -259,7 +265,7 @@ def unfinished(point_agent: SavedAgent, point_few: FewShot, tmp_path: Path) -> P
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, folder=folder, watch=stop)
+        tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, options=UNTRUSTED, folder=folder, watch=stop)
     return folder
 
 
@@ -267,11 +273,11 @@ class TestCheckpoints:
     @pytest.mark.parametrize(
         ("arguments", "names"),
         [
-            ({"algorithm": "sft"}, "recipe.algorithm, recipe.options.alpha, "),
+            ({"algorithm": "sft", "options": {}}, "recipe.algorithm, recipe.options.alpha, "),
             ({"tuning": "full"}, "recipe.training.learning_rate, recipe.tuning, recipe.tuning_options."),
             ({"config": replace(CONFIG, seed=1)}, "recipe.training.seed:"),
             ({"config": replace(CONFIG, learning_rate=0.1)}, "recipe.training.learning_rate:"),
-            ({"options": {"alpha": 0.5}}, "recipe.options.alpha:"),
+            ({"options": {**UNTRUSTED, "alpha": 0.5}}, "recipe.options.alpha:"),
             (
                 {"tuning_options": {"method": "IA3", "options": {"feedforward_modules": []}}},
                 "recipe.tuning_options.method, recipe.tuning_options.options.feedforward_modules:",
@@ -282,14 +288,21 @@ class TestCheckpoints:
     def test_of_another_recipe(
         self, point_agent: SavedAgent, point_few: FewShot, unfinished: Path, arguments: dict, names: str
     ) -> None:
-        call = {"algorithm": "qp-sft", "tuning": "adapter", "config": CONFIG, "folder": unfinished, **arguments}
+        call = {
+            "algorithm": "qp-sft",
+            "tuning": "adapter",
+            "config": CONFIG,
+            "folder": unfinished,
+            "options": UNTRUSTED,
+            **arguments,
+        }
         with pytest.raises(UserError) as caught:
             tuned(point_agent, point_few, **call)
         assert str(caught.value).startswith(f"{unfinished} holds an unfinished delta with another {names}")
 
     def test_of_another_task_data_or_base(self, point_agent: SavedAgent, point_few: FewShot, unfinished: Path) -> None:
         def resume(base: SavedAgent, data: FewShot) -> None:
-            tuned(base, data, "qp-sft", "adapter", CONFIG, folder=unfinished)
+            tuned(base, data, "qp-sft", "adapter", CONFIG, options=UNTRUSTED, folder=unfinished)
 
         t = point_few.trajectories
         with pytest.raises(UserError, match=r"another data\.task:"):
@@ -326,7 +339,7 @@ class TestCheckpoints:
         damage(path)
         assert path.read_bytes() != before
         with pytest.raises(UserError, match=r"checkpoint\.safetensors is damaged .*delete it to start again"):
-            tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, folder=unfinished)
+            tuned(point_agent, point_few, "qp-sft", "adapter", CONFIG, options=UNTRUSTED, folder=unfinished)
 
 
 class TestPrecision:

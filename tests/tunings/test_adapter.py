@@ -22,6 +22,7 @@ BLOCKS, WIDTH = 2, 32  # of the point agent
 METHODS: dict[str, dict[str, Any]] = {
     "LoRA of another rank": {"options": {"r": 2}},
     "DoRA": {"options": {"use_dora": True}},
+    "EVA": {"options": {"init_lora_weights": "eva"}},
     "IA3": {"method": "IA3"},
     "IA3 elsewhere": {"method": "IA3", "options": {"target_modules": ["out", "up"], "feedforward_modules": []}},
     "LoHa": {"method": "LOHA", "options": {"r": 2, "alpha": 2}},
@@ -29,6 +30,7 @@ METHODS: dict[str, dict[str, Any]] = {
 LORA_8 = BLOCKS * 8 * (4 * WIDTH + 2 * WIDTH + 5 * WIDTH + 5 * WIDTH)
 NUMBERS = {
     "LoRA of another rank": LORA_8 // 4,
+    "EVA": LORA_8,
     "DoRA": LORA_8 + BLOCKS * (3 + 1 + 4 + 1) * WIDTH,  # a magnitude for every output
     "IA3": BLOCKS * (3 + 4) * WIDTH,  # qkv by output, down by input
     "IA3 elsewhere": BLOCKS * (1 + 4) * WIDTH,
@@ -63,6 +65,34 @@ def test_plain_peft_loads_them(point_agent: SavedAgent, point_few: FewShot, tmp_
     loaded = PeftModel.from_pretrained(copy.deepcopy(point_agent.agent), str(tmp_path)).eval()
     with torch.no_grad():
         assert torch.equal(loaded.base_model.model(batch), done.policy(batch))
+
+
+def test_eva_starts_from_what_the_data_vary_in(point_agent: SavedAgent, point_few: FewShot) -> None:
+    """A's rows span the first right singular vectors of what a map is given; nothing of it is seen at step 0."""
+    options, prompt = METHODS["EVA"], point_few.brief.prompts[:1]
+    policy = make_policy("adapter", point_agent.agent, prompt, options, std=0.2, seed=1)
+    again = make_policy("adapter", point_agent.agent, prompt, options, std=0.2, seed=1)
+    batches = [few_batch(point_agent, point_few, rows=32, seed=seed) for seed in range(8)]
+    given: list[torch.Tensor] = []
+    first = next(m for n, m in policy.base.named_modules() if n.endswith("qkv"))
+    handle = first.register_forward_hook(lambda module, inputs, output: given.append(inputs[0]))
+    with torch.no_grad():
+        for batch in batches:
+            policy.base(batch)
+    handle.remove()
+    full = [inputs[batch.window.mask.all(1)].flatten(0, -2) for inputs, batch in zip(given, batches, strict=True)]
+    for each in (policy, again):
+        each.initialise(iter(batches))
+    a = next(p for name, p in policy.trainable().items() if "qkv.lora_A" in name)
+    rows = torch.cat(full)
+    *_, vectors = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    kept = (rows @ a.detach().T @ a.detach()).square().sum() / rows.square().sum()
+    best = (rows @ vectors[:8].T @ vectors[:8]).square().sum() / rows.square().sum()
+    assert kept > 0.97 * best and bool((a @ a.T - torch.eye(8)).abs().max() < 1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(policy(batches[0]), point_agent.agent(batches[0]), rtol=0, atol=1e-6)
+    assert all(torch.equal(p, again.trainable()[name]) for name, p in policy.trainable().items())
+    assert policy._moving == tuple(n for n, p in policy.named_parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(

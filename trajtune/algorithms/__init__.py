@@ -8,11 +8,24 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from trajtune.algorithms.configs import CQLConfig, DPOConfig, GRPOConfig, PPOConfig, QPConfig, SFTConfig
+from trajtune.algorithms.configs import (
+    AWRConfig,
+    CQLConfig,
+    CriticConfig,
+    DPOConfig,
+    GRPOConfig,
+    IQLConfig,
+    PPOConfig,
+    QPConfig,
+    SFTConfig,
+    VCriticConfig,
+)
 from trajtune.configs import override
 from trajtune.errors import UserError, unknown
 from trajtune.registry import Registry
 
+CRITIC = "critic."
+"""What stands before the options of the critic that an algorithm owns."""
 BASE = "base."
 """What stands before the options, metrics and networks of an algorithm that another one wraps."""
 
@@ -21,13 +34,17 @@ BASE = "base."
 class AlgorithmEntry:
     """What an algorithm is in a word, its torch-free configs, and what builds it (``module:callable``).
 
-    ``configs`` maps the prefix of options to the config they belong to: ``""`` the algorithm's own, ``base.`` that of
-    the one it wraps. ``build`` is called with the configs in this order.
+    ``configs`` maps the prefix of options to the config they belong to: ``""`` the algorithm's own, ``critic.`` that of
+    its critic, ``base.`` that of the algorithm it wraps. ``build`` is called with the configs in this order.
     """
 
     summary: str
     configs: Mapping[str, type[Any]]
     build: str
+    rate: float = 1.0
+    """What a tuning's own learning rate, which suits imitation, is multiplied by unless a rate is given."""
+    std: float = 0.2
+    """Deviation of the action distribution unless another is given. The paper leaves it open."""
 
 
 ALGORITHMS = Registry(
@@ -36,19 +53,49 @@ ALGORITHMS = Registry(
     AlgorithmEntry,
     {
         "sft": AlgorithmEntry("imitate the trajectories", {"": SFTConfig}, "trajtune.algorithms.sft:SFT"),
-        "dpo": AlgorithmEntry("prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO"),
+        "dpo": AlgorithmEntry(
+            "prefer their actions to perturbed ones", {"": DPOConfig}, "trajtune.algorithms.dpo:DPO", rate=0.1
+        ),
         "grpo": AlgorithmEntry(
-            "prefer trajectories better than their group", {"": GRPOConfig}, "trajtune.algorithms.grpo:GRPO"
+            "prefer trajectories better than their group",
+            {"": GRPOConfig},
+            "trajtune.algorithms.grpo:GRPO",
+            rate=0.03,
+            std=0.5,
         ),
         "ppo": AlgorithmEntry(
-            "prefer actions better than a critic expected", {"": PPOConfig}, "trajtune.algorithms.ppo:PPO"
+            "prefer actions better than a critic expected",
+            {"": PPOConfig, CRITIC: VCriticConfig},
+            "trajtune.algorithms.ppo:PPO",
+            rate=0.3,
+            std=0.5,
         ),
-        "cql": AlgorithmEntry("maximise a conservative critic", {"": CQLConfig}, "trajtune.algorithms.cql:CQL"),
+        "cql": AlgorithmEntry(
+            "maximise a conservative critic",
+            {"": CQLConfig, CRITIC: CriticConfig},
+            "trajtune.algorithms.cql:CQL",
+            rate=0.003,
+        ),
+        "iql": AlgorithmEntry(
+            "imitate by the advantage of implicit Q-learning",
+            {"": IQLConfig, CRITIC: CriticConfig},
+            "trajtune.algorithms.iql:IQL",
+        ),
+        "awr": AlgorithmEntry(
+            "imitate by how much better than expected it went",
+            {"": AWRConfig, CRITIC: VCriticConfig},
+            "trajtune.algorithms.awr:AWR",
+        ),
         "qp-sft": AlgorithmEntry(
-            "sft guided by a critic", {"": QPConfig, BASE: SFTConfig}, "trajtune.algorithms.qp:qp_sft"
+            "sft guided by a critic",
+            {"": QPConfig, CRITIC: CriticConfig, BASE: SFTConfig},
+            "trajtune.algorithms.qp:qp_sft",
         ),
         "qp-dpo": AlgorithmEntry(
-            "dpo guided by a critic", {"": QPConfig, BASE: DPOConfig}, "trajtune.algorithms.qp:qp_dpo"
+            "dpo guided by a critic",
+            {"": QPConfig, CRITIC: CriticConfig, BASE: DPOConfig},
+            "trajtune.algorithms.qp:qp_dpo",
+            rate=0.3,
         ),
     },
 )

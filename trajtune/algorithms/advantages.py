@@ -28,15 +28,16 @@ def table(values: Tensor) -> Tensor:
 def standardise(values: Tensor, mask: Tensor, floor: float) -> Tensor:
     """Equation 8 along the first dimension, where ``mask``: subtract the mean, divide by the (population) deviation.
 
-    The deviation is at least ``floor`` times the mean magnitude. Without a floor, equal returns that differ by a
-    rounding error have advantages of one (FACTS section 4).
+    A deviation of less than ``floor`` times the mean magnitude is none: the values are equal, and zero is returned.
+    Without a floor, equal returns that differ by a rounding error have advantages of one (FACTS section 4).
     """
     nothing, count = torch.zeros_like(values), mask.sum(0).clamp_min(1)
     mean = torch.where(mask, values, nothing).sum(0) / count
     centred = torch.where(mask, values - mean, nothing)
     magnitude = torch.where(mask, values.abs(), nothing).sum(0) / count
     deviation = (centred.square().sum(0) / count).sqrt()
-    return centred / deviation.clamp_min(1e-8).maximum(floor * magnitude)
+    equal = deviation <= (floor * magnitude).clamp_min(1e-8)
+    return torch.where(equal, 0.0, centred / deviation.clamp_min(1e-8))
 
 
 def groups(first: Tensor, task: Tensor, size: int) -> Tensor:

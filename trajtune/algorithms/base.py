@@ -1,7 +1,7 @@
 """What an algorithm is: which batches it wants, what it owns, and a loss from a policy and a batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -52,6 +52,14 @@ class Algorithm(ABC, Generic[B]):
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> B:
         """Draw the kind of batch this algorithm wants."""
 
+    def facts(self) -> Mapping[str, float]:
+        """Return what it measured of its data in ``setup``, to be said once: what a critic is worth, for instance."""
+        return {}
+
+    def notes(self) -> Sequence[str]:
+        """Return lines about what these data mean for this algorithm, such as that nothing will move."""
+        return ()
+
     def networks(self) -> Mapping[str, nn.Module]:
         """Return everything it owns, by name, from ``setup`` on: what is checkpointed, stacked and tested."""
         return {}
@@ -63,7 +71,8 @@ class Algorithm(ABC, Generic[B]):
     def owned_loss(self, policy: Policy, batch: B, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         """Return a loss for every network of ``descents``, and what to log; taken before the policy's loss.
 
-        ``mean`` [B, K, A] is ``policy(batch)`` without its graph: critics do not train policies.
+        ``mean`` [B, K, A] is ``policy(batch)`` without its graph: critics do not train policies. Where the batch has
+        ``rows``, this is asked once for each of them, and the networks take a step after each.
         """
         return {}, {}
 

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from trajtune.algorithms.base import Algorithm, Descent, Metrics, Shape, detached
-from trajtune.algorithms.configs import CQLConfig
-from trajtune.algorithms.losses import cql_loss, masked_mean
-from trajtune.algorithms.twins import TwinCritics, transitions
+from trajtune.algorithms.configs import CQLConfig, CriticConfig
+from trajtune.algorithms.losses import conservative_gap, masked_mean
+from trajtune.algorithms.owned import FIRST, OwnedCritic
+from trajtune.algorithms.transitions import transitions_of
+from trajtune.compute.tensors import Held
 from trajtune.data.sampling import draw_batch
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
 from trajtune.types import Batch
-
-FIRST = slice(0, 1)
 
 
 @dataclass(frozen=True)
@@ -29,35 +29,52 @@ class RandomActions(Batch):
 class CQL(Algorithm[RandomActions]):
     """Learn Q conservatively and act to maximise it. Nothing else holds the policy."""
 
-    twins: TwinCritics
+    owned: OwnedCritic
+    returns: Held
+    """``reached`` [M + 1]: the discounted return that the data had from each step on."""
 
-    def __init__(self, config: CQLConfig) -> None:
-        self.config = config
+    def __init__(self, config: CQLConfig, critic: CriticConfig) -> None:
+        self.config, self.critic_config = config, critic
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
-        self.twins = TwinCritics(policy, data, seed)
+        self.owned = OwnedCritic(policy, data, seed, self.critic_config, "q")
+        reached = transitions_of(policy, data, self.critic_config.gamma).returns
+        self.returns = Held({"reached": torch.cat([reached, reached[:1]])}).to(policy.device)
+
+    def facts(self) -> Mapping[str, float]:
+        return self.owned.worth
 
     def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> RandomActions:
         batch = draw_batch(data, rng, shape.batch, shape.window, shape.prompt, shape.max_timesteps)
         rows, steps, dim = batch.window.actions.shape
         random = rng.uniform(-1.0, 1.0, (rows, steps, self.config.random_actions, dim)).astype(np.float32)
-        return RandomActions(batch.prompt, batch.window, random=torch.from_numpy(random))
+        drawn = RandomActions(batch.prompt, batch.window, random=torch.from_numpy(random))
+        return self.owned.draw(data, rng, drawn)
 
     def networks(self) -> Mapping[str, nn.Module]:
-        return self.twins.networks()
+        return {**self.owned.networks(), "returns": self.returns}
 
     def descents(self) -> Mapping[str, Descent]:
-        return {"critic": Descent(self.config.critic_learning_rate, self.config.critic_grad_clip)}
+        return self.owned.descents()
 
     def owned_loss(self, policy: Policy, batch: RandomActions, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
-        """Equations 10 and 11. The policy's actions are its means, as in (12) and when it acts."""
-        w, c, critic = batch.window, self.config, self.twins.critic
-        states, valid = policy.normalise(w.observations), transitions(w)
-        target = self.twins.target(states, mean, w, c.gamma)
+        """Equations 10 and 11, in units of the data's returns. The policy's actions are its means, as when it acts.
+
+        With single steps, (10) is towards what the data did next; (11) stays on the windows.
+        """
+        w, c, owned = batch.window, self.config, self.owned
+        if not owned.learns:
+            return {}, {}
+        states, critic = owned.states(policy, w), owned.critic
+        target, valid = owned.target(w, owned.average(states, mean).amin(0))
         values = critic(states, w.actions)
         random = critic(states.unsqueeze(2).expand(-1, -1, c.random_actions, -1), batch.random)
         anchor = values if c.anchor_data else critic(states, mean)
-        loss = cql_loss(values, target, random, anchor, c.alpha, valid)
+        floor = self.returns["reached"][w.index] if c.calibrated else None
+        gap = conservative_gap(random, anchor, critic.scale, c.gap, floor)
+        error = owned.error(values, target, valid) if batch.rows is None else owned.flat_error(batch.rows)
+        bellman = 0.5 * error
+        loss = bellman + c.alpha * masked_mean(gap.sum(0), valid)
         return {"critic": loss}, detached(
             critic_loss=loss,
             q_data=masked_mean(values[0], valid),
@@ -65,10 +82,10 @@ class CQL(Algorithm[RandomActions]):
         )
 
     def loss(self, policy: Policy, batch: RandomActions, mean: Tensor) -> tuple[Tensor, Metrics]:
-        """Equation 12, without gradient into the critics."""
-        values = self.twins.critic(policy.normalise(batch.window.observations), mean, which=FIRST)[0]
+        """Equation 12 in units of the data's returns, without gradient into the critics."""
+        values = self.owned.critic(self.owned.states(policy, batch.window), mean, which=FIRST)[0]
         q = masked_mean(values, batch.window.mask)
-        return -q, detached(q_policy=q)
+        return -q / self.owned.critic.scale, detached(q_policy=q)
 
     def after_step(self, policy: Policy, step: int) -> None:
-        self.twins.follow(self.config.tau)
+        self.owned.follow()

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from trajtune.types import Window
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values`` [...] where ``mask`` [...] is True: padding never counts, not even in the divisor."""
@@ -16,7 +18,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 def sft_loss(mean: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
     """Equation 3 (and 2): squared error of the actions [B, K, A], averaged over dimensions and valid steps [B, K].
 
-    The paper's norm sums over action dimensions; averaging, as its code base does, only rescales the loss.
+    The paper's norm sums over action dimensions; we average, as its code base does. Alone that only rescales the loss;
+    under a Q term it multiplies alpha by their number.
     """
     return masked_mean((actions - mean).square().mean(-1), mask)
 
@@ -59,52 +62,68 @@ def ppo_loss(log_ratio: Tensor, advantages: Tensor, epsilon: float, mask: Tensor
     return masked_mean(-surrogate(log_ratio, advantages, epsilon), mask)
 
 
+def exact_kl(mean: Tensor, reference: Tensor, std: float) -> Tensor:
+    """What (7) estimates: KL of two Normals of equal deviation, |mu - mu_ref|^2 / (2 sigma^2), [B, K, A] -> [B, K]."""
+    return (mean - reference).square().sum(-1) / (2.0 * std**2)
+
+
 def grpo_loss(
-    log_ratio: Tensor, reference_log_ratio: Tensor, advantages: Tensor, epsilon: float, beta: float, mask: Tensor
+    log_ratio: Tensor, divergence: Tensor, advantages: Tensor, epsilon: float, beta: float, mask: Tensor
 ) -> Tensor:
     """Equations 5 and 6: minus the clipped surrogate, plus beta times the divergence (7) from the reference.
 
-    ``log_ratio`` is log pi/pi_old, ``reference_log_ratio`` log pi/pi_ref, all [B, K]. The paper's sum over the group
-    is a mean over its steps here.
+    ``log_ratio`` is log pi/pi_old, all [B, K]. The paper's sum over the group is a mean over its steps here.
     """
-    divergence = kl_estimate(reference_log_ratio)
     return masked_mean(beta * divergence - surrogate(log_ratio, advantages, epsilon), mask)
 
 
-def value_loss(values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Squared error of V [B, K] from its target [B, K]: how the critic of (9) learns. The paper does not say."""
-    return masked_mean((values - target).square(), mask)
+def conservative_gap(random: Tensor, anchor: Tensor, scale: Tensor, kind: str, floor: Tensor | None) -> Tensor:
+    """Equation 11's gap [members, B, K]: values of random actions lowered, those of the anchor raised, over ``scale``.
 
-
-def cql_loss(
-    values: Tensor, target: Tensor, random_values: Tensor, anchor_values: Tensor, alpha: float, mask: Tensor
-) -> Tensor:
-    """Equations 10 and 11, summed over the critics: half the squared Bellman error, plus alpha times the gap.
-
-    ``values`` [2, B, K] of the data's actions, ``random_values`` [2, B, K, N] of N actions of the random policy mu,
-    ``anchor_values`` [2, B, K] of the current policy's; ``target`` [B, K].
+    ``random`` [members, B, K, N] is of N actions of mu, ``anchor`` [members, B, K] of the data's actions or of the
+    policy's. ``kind`` is ``mean``, as printed, or ``logsumexp`` (CQL(H), Kumar et al. 2020, less log N, so that one
+    action means the same in both). With ``floor`` [B, K] no random action is lowered below it (Cal-QL).
     """
-    bellman = 0.5 * (values - target).square()
-    gap = random_values.mean(-1) - anchor_values
-    return masked_mean((bellman + alpha * gap).sum(0), mask)
+    if floor is not None:
+        random = random.maximum(floor.unsqueeze(-1))
+    random = random / scale
+    lowered = random.mean(-1) if kind == "mean" else torch.logsumexp(random, -1) - math.log(random.shape[-1])
+    return lowered - anchor / scale
 
 
-def td_target(rewards: Tensor, terminals: Tensor, next_values: Tensor, gamma: float) -> Tensor:
-    """Equation 16: r + gamma * min_i Q'_i(s', a'), [B, K]. ``next_values`` [2, B, K]; nothing follows a terminal."""
-    following = next_values.amin(0)
-    return rewards + gamma * torch.where(terminals, torch.zeros_like(following), following)
+def n_step_target(window: Window, values: Tensor, gamma: float, n: int) -> tuple[Tensor, Tensor]:
+    """Targets [B, K] of n steps, and where there is one [B, K] bool; ``values`` [B, K] are of the window's states.
 
-
-def td_loss(values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Equation 15: squared error of each critic's values [2, B, K] from one target [B, K], summed over critics."""
-    return masked_mean((values - target).square().sum(0), mask)
-
-
-def q_term(values: Tensor, scale_values: Tensor | None, mask: Tensor) -> Tensor:
-    """Equations 13 and 14: the mean of Q(s, pi(s)) [B, K] that alpha weighs.
-
-    With ``scale_values`` [B, K] it is divided by their detached mean magnitude, so that alpha is free of the
-    reward's scale, as in the authors' earlier QT (FACTS section 1).
+    r_t + gamma r_t+1 + ... + gamma^k V(s_t+k), with k = n or as far as the window holds; nothing is added behind a
+    terminal. n = 1 is equation 16. A step counts that is terminal, or behind which a state is known.
     """
-    mean = masked_mean(values, mask)
-    return mean if scale_values is None else mean / masked_mean(scale_values.detach().abs(), mask).clamp_min(1e-6)
+    following, followed = _next(values), _next(window.present)
+    valid = window.mask & (followed | window.terminals)
+    one = window.rewards + gamma * torch.where(window.terminals, 0.0, following)
+    target, goes_on = one, _next(valid) & window.mask & ~window.terminals
+    for _ in range(n - 1):
+        target = torch.where(goes_on, window.rewards + gamma * _next(target), one)
+    return target, valid
+
+
+def _next(values: Tensor) -> Tensor:
+    """The values of the next step, [B, K] -> [B, K]; zero or False behind the last."""
+    return torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
+
+
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """|tau - 1(u < 0)| u^2 (Kostrikov et al. 2022, equation 4), elementwise."""
+    return (expectile - (difference < 0).to(difference.dtype)).abs() * difference.square()
+
+
+def advantage_weights(advantages: Tensor, temperature: float | Tensor, largest: float, mask: Tensor) -> Tensor:
+    """exp(temperature * A / deviation of A), at most ``largest``, with mean 1 where ``mask``; all of one shape."""
+    centred = advantages - masked_mean(advantages, mask)
+    deviation = masked_mean(centred.square(), mask).sqrt().clamp_min(1e-8)
+    weights = (temperature * centred / deviation).clamp_max(math.log(largest)).exp()
+    return weights / masked_mean(weights, mask).clamp_min(1e-8)
+
+
+def weighted_sft_loss(mean: Tensor, actions: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of the actions as in equation 3, each step with its weight [B, K]."""
+    return masked_mean(weights * (actions - mean).square().mean(-1), mask)

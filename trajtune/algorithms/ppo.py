@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trajtune.algorithms.advantages import gae, grid, standardise, table
-from trajtune.algorithms.base import Descent, Metrics, WindowAlgorithm, detached
-from trajtune.algorithms.configs import PPOConfig
-from trajtune.algorithms.critics import Critic, initialise_critic
-from trajtune.algorithms.losses import log_prob, masked_mean, ppo_loss, ratio_metrics, value_loss
+from trajtune.algorithms.base import Descent, Metrics, Shape, WindowAlgorithm, detached
+from trajtune.algorithms.configs import PPOConfig, VCriticConfig
+from trajtune.algorithms.losses import log_prob, masked_mean, ppo_loss, ratio_metrics
+from trajtune.algorithms.owned import OwnedCritic, members_of, unseen
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
@@ -17,36 +18,48 @@ from trajtune.types import Batch
 
 
 class PPO(WindowAlgorithm):
-    """Raise the probability of actions that turned out better than V said, within a trust region."""
+    """Raise the probability of actions that turned out better than V said, within a trust region.
 
-    critic: Critic
+    V is cross-fitted: each trajectory is judged by a member that never learns from it, neither in the warm-up nor
+    later. A critic that knows a trajectory by heart finds no advantage in it.
+    """
+
+    owned: OwnedCritic
     old_policy: Held
     data: Held
-    """``states`` [M, S] normalised, ``rows`` [N, T] of the grid, its ``rewards``, ``followed``, ``terminals`` [N, T],
-    and the state after each trajectory: ``final_states`` [N, S], ``final_known`` [N]."""
+    """``states`` [M, D] as the critic sees them, ``rows`` [N, T] of the grid, its ``rewards``, ``followed``,
+    ``terminals`` [N, T], the state after each trajectory: ``final_states`` [N, D], ``final_known`` [N], and
+    ``member`` [M + 1], who has not seen a step."""
     estimates: Held
     """As of the last snapshot: ``advantages`` [M + 1], and ``targets`` [M + 1] that V learns; the last is padding."""
 
-    def __init__(self, config: PPOConfig) -> None:
-        self.config = config
+    def __init__(self, config: PPOConfig, critic: VCriticConfig) -> None:
+        self.config, self.critic_config = config, critic
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         device, final = policy.device, data.final_observations
-        self.critic = initialise_critic(data.observations.shape[1], 1, seed, "v").to(device)
+        self.owned = OwnedCritic(policy, data, seed, self.critic_config, "v")
         rows, valid = grid(data)
         followed = torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], dim=1)
         terminated = torch.from_numpy(data.terminated)
         after = data.observations[data.start] if final is None else final  # what is not known is not looked at
-        observations = torch.from_numpy(data.observations).to(device)
+        states = policy.normalise(torch.from_numpy(data.observations).to(device))
+        after_states = policy.normalise(torch.from_numpy(after).to(device))
+        if self.critic_config.time:
+            passed = torch.zeros(len(states) + 1).scatter(0, rows.flatten(), _times(rows).flatten())[:-1]
+            states = torch.cat([states, (passed.to(device) / self.owned.longest).unsqueeze(-1)], dim=-1)
+            ends = torch.from_numpy(data.length).to(device) / self.owned.longest
+            after_states = torch.cat([after_states, ends.unsqueeze(-1).float()], dim=-1)
         self.data = Held(
             {
-                "states": policy.normalise(observations),
+                "states": states,
                 "rows": rows,
                 "rewards": table(torch.from_numpy(data.rewards))[rows],
                 "followed": followed,
                 "terminals": valid & ~followed & terminated[:, None],
-                "final_states": policy.normalise(torch.from_numpy(after).to(device)),
+                "final_states": after_states,
                 "final_known": ~terminated & (final is not None),
+                "member": members_of(data, self.critic_config.members),
             }
         ).to(device)
         nothing = torch.zeros(len(data.rewards) + 1, device=device)
@@ -54,21 +67,28 @@ class PPO(WindowAlgorithm):
         self.old_policy = Held(policy.trainable())
         self._look_back(policy)
 
+    def facts(self) -> Mapping[str, float]:
+        return self.owned.worth
+
+    def draw(self, data: Trajectories, rng: np.random.Generator, shape: Shape) -> Batch:
+        return self.owned.draw(data, rng, super().draw(data, rng, shape))
+
     def networks(self) -> Mapping[str, nn.Module]:
-        return {"critic": self.critic, "data": self.data, "estimates": self.estimates, "old_policy": self.old_policy}
+        own = {"data": self.data, "estimates": self.estimates, "old_policy": self.old_policy}
+        return {**self.owned.networks(), **own}
 
     def descents(self) -> Mapping[str, Descent]:
-        return {"critic": Descent(self.config.critic_learning_rate, self.config.critic_grad_clip)}
+        return self.owned.descents()
 
     @torch.no_grad()
     def _look_back(self, policy: Policy) -> None:
         """Snapshot the policy, and estimate advantages over the whole trajectories with the critic of this moment."""
-        c, d = self.config, self.data
+        c, d, critic = self.config, self.data, self.owned.critic
         self.old_policy.take(policy.trainable())
-        values = table(self.critic(d["states"])[0])
-        final = torch.where(d["final_known"], self.critic(d["final_states"])[0], 0.0)
+        values = table(unseen(critic(d["states"]), d["member"][:-1]))
+        final = torch.where(d["final_known"], unseen(critic(d["final_states"]), d["member"][d["rows"][:, 0]]), 0.0)
         grids = d["rewards"], values[d["rows"]], d["followed"], d["terminals"]
-        found = gae(*grids, final, d["final_known"], c.gamma, c.lam)
+        found = gae(*grids, final, d["final_known"], self.critic_config.gamma, c.lam)
         ends = d["terminals"] | (d["final_known"][:, None] & (d["rows"] < len(d["states"])))
         known = d["followed"] | ends
         flat, mask = found.flatten(), known.flatten()
@@ -79,10 +99,18 @@ class PPO(WindowAlgorithm):
         self.estimates.take({"advantages": advantages, "targets": values + nothing.scatter_add(0, rows, gains)})
 
     def owned_loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
-        w = batch.window
-        values = self.critic(policy.normalise(w.observations))[0]
-        loss = value_loss(values, self.estimates["targets"][w.index], w.mask)
-        return {"critic": loss}, detached(value_loss=loss, value=masked_mean(values, w.mask))
+        w, critic = batch.window, self.owned.critic
+        if not self.owned.learns:
+            return {}, {}
+        states, index, mask = self.owned.states(policy, w), w.index, w.mask
+        if batch.rows is not None:
+            states, index = self.data["states"][batch.rows], batch.rows
+            mask = torch.ones_like(index, dtype=torch.bool)
+        values = critic(states)
+        each = torch.arange(critic.members, device=values.device).view(-1, *[1] * index.ndim)
+        error = ((values - self.estimates["targets"][index]) / critic.scale).square()
+        loss = masked_mean(error, mask & (each != self.data["member"][index])) * critic.members
+        return {"critic": loss}, detached(value_loss=loss, value=masked_mean(values.mean(0), mask))
 
     def loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Tensor, Metrics]:
         w, c = batch.window, self.config
@@ -96,3 +124,8 @@ class PPO(WindowAlgorithm):
     def after_step(self, policy: Policy, step: int) -> None:
         if (step + 1) % self.config.old_policy_every == 0:
             self._look_back(policy)
+
+
+def _times(rows: Tensor) -> Tensor:
+    """The timestep of every place of a grid, [N, T] float."""
+    return torch.arange(rows.shape[1]).expand(rows.shape).float()

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from trajtune.cli.output import Output, interval, number
-from trajtune.demo.config import ALGORITHMS, BUDGETS, SUITE, BudgetName, DemoConfig
-from trajtune.study.cell import ZERO_SHOT
+from trajtune.demo.config import BUDGETS, NAMES, SUITE, BudgetName, DemoConfig
 
 
 @dataclass
 class Demo:
-    """Finetune a pretrained agent on held-out tasks with SFT and QP-SFT, and show what came of it."""
+    """Finetune a pretrained agent on held-out tasks, by imitation and by the default recipe, and show the scores."""
 
     config: DemoConfig = field(default_factory=DemoConfig)
     budget: BudgetName = "auto"
@@ -47,17 +46,16 @@ class Demo:
 
 
 def _show(result: dict[str, Any], out: Output) -> None:
-    names = (ZERO_SHOT, *ALGORITHMS)
     rows = []
     for task in result["tasks"]:
         row = [task["name"], number(task["references"]["random"]), number(task["references"]["expert"])]
-        scores = [task["scores"][name] for name in names]
+        scores = [task["scores"][name] for name in NAMES]
         found = [f"{score['mean_return']:.1f} ({score['normalised']:.2f})" for score in scores]
         rows.append([*row, number(task["few_shot_return"]), *found])
     summary = result["summary"]
-    means = [f"{summary['mean_return'][n]:.1f} ({summary['normalised'][n]:.2f})" for n in names]
+    means = [f"{summary['mean_return'][n]:.1f} ({summary['normalised'][n]:.2f})" for n in NAMES]
     rows.append(["mean", "", "", "", *means])
-    out.table(["task", "random", "expert", "data", *names], rows, "Return (normalised: 0 random, 1 expert)")
+    out.table(["task", "random", "expert", "data", *NAMES], rows, "Return (normalised: 0 random, 1 expert)")
     entries = summary["differences"].items()
     differences = [[name, number(entry["mean"], 3), interval(entry["interval"], 3)] for name, entry in entries]
     out.table(["paired difference", "normalised", "95% interval"], differences)

@@ -26,7 +26,8 @@ class Evaluate:
     delta: Path | None = None
     """Folder of a delta that finetuning made."""
     data: Path | None = None
-    """Take prompts from this dataset instead of those that the agent or delta carries, as the setting says."""
+    """Take prompts from this dataset instead of those that the agent or delta carries, as the setting says. Without
+    it, of the setting only a target that is a number or the expert's counts."""
     setting: Setting = field(default_factory=Setting)
     episodes: int = Evaluation.episodes
     """Episodes a task."""
@@ -84,6 +85,8 @@ class Evaluate:
         if missing := [task for task in tasks if task not in bank]:
             raise UserError(f"no prompts of task {missing[0]} in {self.delta or self.agent}: give --data")
         briefs = {task: bank[task] for task in tasks}
+        if self.data is None:  # the trajectories that best and mean are of are not at hand
+            briefs = {task: brief.asked_for(self.setting.target) for task, brief in briefs.items()}
         scores = score(subject, suite, briefs, self.episodes, self.seed, self.precision, out.progress)
         out.close()
         _show(scores, out)

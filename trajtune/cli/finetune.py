@@ -65,5 +65,10 @@ class Finetune:
         first, last = done.log[0], done.log[-1]
         rows = [[name, number(first.get(name), 4), number(last[name], 4)] for name in last if name != "step"]
         out.table(["metric", f"step {first['step']}", f"step {last['step']}"], rows)
+        rows = [[name, number(value, 3)] for name, value in done.facts.items()]
+        if rows:
+            out.table(["measured of the data", ""], rows)
+        for note in done.notes:
+            out.say(note)
         out.say(f"{moved:,} numbers moved ({size_text(moved)}); the delta is in {self.out}")
-        out.result({"out": str(self.out), "numbers": moved, "log": done.log})
+        out.result({"out": str(self.out), "numbers": moved, "log": done.log, "facts": dict(done.facts)})

@@ -69,5 +69,5 @@ def show(comparisons: "Sequence[Comparison]", out: Output) -> None:
     from trajtune.report.markdown import cell_row, columns, title
 
     for c in comparisons:
-        cells = [*([c.zero_shot] if c.zero_shot else []), *c.cells]
+        cells = [*c.zero_shots, *c.cells]
         out.table(columns(c), [cell_row(cell, c) for cell in cells], f"{title(c)}: {', '.join(c.tasks)}")

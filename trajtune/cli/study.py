@@ -15,7 +15,7 @@ class Study:
     """Run the cells that a YAML file declares and show the table. The same command continues where it was stopped."""
 
     file: Annotated[Positional[str], arg(metavar="STUDY")]
-    """A YAML file, such as studies/evidence.yaml, or the name of a study that comes with trajtune, such as first.
+    """A YAML file, such as studies/confirmation.yaml, or the name of a study that comes with trajtune, such as first.
     Paths in a file are relative to the working directory."""
     out: Path
     """Folder of the results: one small file a cell and task."""

@@ -11,7 +11,7 @@ import torch
 
 from trajtune.artifacts import signature
 from trajtune.data.sampling import draw_prompts
-from trajtune.data.setting import Reward, Setting
+from trajtune.data.setting import Reward, Setting, Target
 from trajtune.data.store import Dataset
 from trajtune.data.trajectories import Array, Trajectories
 from trajtune.data.transforms import REWARDS
@@ -31,7 +31,7 @@ class Brief:
     """What acting on one task needs to know: prompts [n], the return to ask for, and reference returns.
 
     Episode i uses prompt i modulo n, so every cell of a task sees the same ones; None for an agent without a prompt.
-    ``target_return`` is what the agent is asked for: the best return among the trajectories the prompts come from.
+    ``target_return`` is what the agent is asked for, see ``Setting.target``.
     ``references`` holds the returns of the ``random`` policy and the ``expert`` where they are known.
     ``delayed`` says that the reward arrives at an episode's end: until then the return-to-go stays what was asked for.
     """
@@ -46,6 +46,14 @@ class Brief:
         known = ", ".join(f"{name} {value:.4g}" for name, value in self.references.items())
         end = ", delayed" if self.delayed else ""
         return f"Brief({prompts}, target {self.target_return:.4g}, {known or 'no references'}{end})"
+
+    def asked_for(self, target: Target | float) -> "Brief":
+        """The same with another return to ask for: a number or the expert's. ``best`` leaves it as it is."""
+        if target == "mean":
+            raise UserError("target mean is the mean of a few-shot set: say which, with --data")
+        if target == "best":
+            return self
+        return replace(self, target_return=_known_target(self.references, target))
 
     def normalised(self, episode_return: float) -> float | None:
         """The return between the random policy's (0) and the expert's (1), or None where they are not known."""
@@ -105,18 +113,20 @@ class FewShot:
         references: Mapping[str, float] | None = None,
         seed: int = 0,
         reward: Reward = "dense",
+        target: Target | float = "best",
         origin: Mapping[str, Any] | None = None,
     ) -> Self:
         """Make a few-shot set of trajectories in memory; ``prompt_length`` is the agent's, ``seed`` draws prompts.
 
-        ``reward`` is how finetuning sees the rewards: as they are, or ``sparse``, the return at the last step.
+        ``reward`` is how finetuning sees the rewards: as they are, or ``sparse``, the return at the last step;
+        ``target`` is the return to ask for.
         """
         if len(trajectories) == 0:
             raise UserError("there are no trajectories: a few-shot set needs at least one")
-        setting = Setting(None, len(trajectories), reward)
+        setting = Setting(None, len(trajectories), reward, target)
         own = replace(trajectories.loaded(), task=np.full(len(trajectories), task, np.int64))
         seen = REWARDS[reward].apply(own)
-        brief = make_brief(seen, prompt_length, references or {}, seed, REWARDS[reward].delayed)
+        brief = make_brief(seen, prompt_length, references or {}, seed, REWARDS[reward].delayed, target)
         return cls(suite, task, seen, brief, setting, seed, dict(origin or {}))
 
 
@@ -128,12 +138,18 @@ def few_shot(dataset: Dataset, task: int, setting: Setting, seed: int, prompt_le
     except UserError as error:  # a number that is not finite
         raise UserError(f"{dataset.path} is damaged: {error}") from None
     origin = {"dataset": dataset.path.name, "digest": dataset.identity()}
-    made = FewShot.of(found, dataset.suite, task, prompt_length, dataset.references(task), seed, setting.reward, origin)
+    known, reward, target = dataset.references(task), setting.reward, setting.target
+    made = FewShot.of(found, dataset.suite, task, prompt_length, known, seed, reward, target, origin)
     return replace(made, setting=setting)
 
 
 def make_brief(
-    data: Trajectories, length: int, references: Mapping[str, float], seed: int, delayed: bool = False
+    data: Trajectories,
+    length: int,
+    references: Mapping[str, float],
+    seed: int,
+    delayed: bool = False,
+    target: Target | float = "best",
 ) -> Brief:
     """Draw the prompts of one task from its trajectories (those with at least ``length`` steps); none for length 0."""
     prompts = None
@@ -143,7 +159,21 @@ def make_brief(
             raise UserError(f"no trajectory has the {length} steps that a prompt needs")
         rng = stream(seed, "prompts", int(data.task[0]))
         prompts = draw_prompts(data, rng, rng.choice(able, PROMPTS), length)
-    return Brief(prompts, float(data.returns.max()), dict(references), delayed)
+    return Brief(prompts, return_to_ask(data, references, target), dict(references), delayed)
+
+
+def return_to_ask(data: Trajectories, references: Mapping[str, float], target: Target | float) -> float:
+    """Return what ``Setting.target`` means for these trajectories of one task."""
+    if target in ("best", "mean"):
+        return float(data.returns.max() if target == "best" else data.returns.mean())
+    return _known_target(references, target)
+
+
+def _known_target(references: Mapping[str, float], target: Target | float) -> float:
+    """A target that no trajectories are needed for."""
+    if target == "expert" and "expert" not in references:
+        raise UserError("target expert needs the expert's return, which is not known here: use best, mean or a number")
+    return references[target] if isinstance(target, str) else float(target)
 
 
 def brief_arrays(bank: Mapping[int, Brief]) -> dict[str, Array]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from trajtune.demo.config import ALGORITHMS, BUDGETS, Budget, DemoConfig
+from trajtune.demo.config import ALGORITHMS, BUDGETS, UNTUNED, Budget, DemoConfig
 from trajtune.processes import Map
+from trajtune.training.config import Recipe
 
 if TYPE_CHECKING:
     from trajtune.policy import Policy
@@ -17,7 +18,10 @@ SECONDS = 120.0
 UPDATES, EPISODES, STEPS = 3, 20, 40
 
 Costs = Mapping[str, float]
-"""Seconds of one window's share of an update, by algorithm, and of one time step of one episode, under ``step``."""
+"""Seconds of one window's share of an update, by algorithm, of its beginning (``NAME setup``), and of one time step of
+one episode (``step``)."""
+WARM, SHARE = ("critic.monte_carlo", "critic.bootstrapped"), 0.05
+"""Critics are warmed up for this share of what they will be, where an algorithm has one."""
 
 
 def choose(config: DemoConfig, workers: int, pool: Map) -> tuple[str, str]:
@@ -27,8 +31,9 @@ def choose(config: DemoConfig, workers: int, pool: Map) -> tuple[str, str]:
     fitting = [name for name in BUDGETS if name != "full" and expected(BUDGETS[name], costs, workers) <= SECONDS]
     name = fitting[0] if fitting else list(BUDGETS)[-1]
     took = expected(BUDGETS[name], costs, workers)
-    update = 1e3 * costs["qp-sft"] * BUDGETS[name].batch
-    reason = f"which will take about {took:.0f} s here (an update of qp-sft takes {update:.0f} ms, {workers} workers)"
+    update = 1e3 * costs[ALGORITHMS[1]] * BUDGETS[name].batch
+    reason = f"which will take about {took:.0f} s here "
+    reason += f"(an update of {ALGORITHMS[1]} takes {update:.0f} ms, {workers} workers)"
     larger = [each for each in BUDGETS if each != "full"]
     before = larger[larger.index(name) - 1] if larger.index(name) else None
     if before is not None:
@@ -41,12 +46,20 @@ def expected(budget: Budget, costs: Costs, workers: int, horizon: int = 200) -> 
     evaluation = budget.evaluation
     along = evaluation.along * (len(evaluation.steps(budget.steps)) - 1)
     acting = {name: (budget.episodes + along) * horizon * costs["step"] for name in ALGORITHMS}
-    runs = [budget.steps * budget.batch * costs[name] + acting[name] for name in ALGORITHMS]
-    runs.append(budget.episodes * horizon * costs["step"])
+    setup = {name: costs[f"{name} setup"] for name in ALGORITHMS}
+    runs = [setup[name] + budget.steps * budget.batch * costs[name] + acting[name] for name in ALGORITHMS]
+    runs += [budget.episodes * horizon * costs["step"]] * len(UNTUNED)
     free = [0.0] * workers
     for run in [each for _ in range(budget.tasks) for each in runs]:
         free[free.index(min(free))] += run
     return max(free)
+
+
+def shortened(recipe: Recipe) -> Recipe:
+    """Return a recipe whose critic, if it has one, is hardly warmed up."""
+    options = recipe.resolved().options
+    short = {name: max(1, round(SHARE * options[name])) for name in WARM if name in options}
+    return replace(recipe, options={**options, **short})
 
 
 def measure(config: DemoConfig, number: int) -> Costs:
@@ -67,8 +80,10 @@ def measure(config: DemoConfig, number: int) -> Costs:
         def watch(step: int, policy: "Policy", ticks: list[float] = ticks) -> None:
             ticks.append(time.perf_counter())
 
-        finetune(base, few, config.recipe(algorithm, UPDATES + 1, batch), watch=watch)
+        began = time.perf_counter()
+        finetune(base, few, shortened(config.recipe(algorithm, UPDATES + 1, batch)), watch=watch)
         costs[algorithm] = (ticks[-1] - ticks[0]) / (UPDATES * batch)
+        costs[f"{algorithm} setup"] = (ticks[0] - began) / SHARE
     ticks = []
     short = replace(suite, horizons=STEPS)
     score(base.agent, short, {few.task: few.brief}, EPISODES, progress=lambda *_: ticks.append(time.perf_counter()))

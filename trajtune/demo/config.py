@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trajtune.data.setting import Setting
-from trajtune.study.cell import Evaluation
+from trajtune.data.setting import Setting, Target
+from trajtune.study.cell import ZERO_SHOT, Evaluation
+from trajtune.study.declaration import ASKED
 from trajtune.training.config import Recipe, TrainConfig
 
 SUITE = "cheetah-vel"
-ALGORITHMS = ("sft", "qp-sft")
+ALGORITHMS = ("sft", Recipe.algorithm)
+"""Imitation, and what a recipe is unless told otherwise: the best that is known for the data it is given."""
+UNTUNED: Mapping[str, Target] = {f"{ZERO_SHOT} ({target})": target for target in ASKED}
+"""Zero-shot by what the agent is asked for."""
+NAMES = (*UNTUNED, *ALGORITHMS)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from trajtune.demo.config import ALGORITHMS
+from trajtune.demo.config import ALGORITHMS, NAMES
 from trajtune.files import write_atomically
-from trajtune.study.cell import ZERO_SHOT
 
 PICTURE = "demo.png"
-COLOURS = {ZERO_SHOT: "#8a8a8a", "sft": "#1f77b4", "qp-sft": "#d95f02"}
+COLOURS = dict(zip(NAMES, ("#b8b8b8", "#707070", "#1f77b4", "#d95f02"), strict=True))
 
 
 def draw(result: dict[str, Any], path: Path) -> None:

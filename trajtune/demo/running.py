@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trajtune.artifacts import DEMO, MARK, claimed, clear, finish, finished
+from trajtune.data.setting import Target
 from trajtune.demo.budget import choose
-from trajtune.demo.config import ALGORITHMS, BUDGETS, SUITE, Budget, BudgetName, DemoConfig
+from trajtune.demo.config import ALGORITHMS, BUDGETS, NAMES, SUITE, UNTUNED, Budget, BudgetName, DemoConfig
 from trajtune.demo.picture import PICTURE, draw
 from trajtune.errors import DivergedError
 from trajtune.files import read_json
@@ -18,7 +19,6 @@ from trajtune.processes import Map, worker_pool
 from trajtune.progress import Progress, silent
 from trajtune.shipped import asset
 from trajtune.statistics import normalised, stratified_interval
-from trajtune.study.cell import ZERO_SHOT
 from trajtune.suites import get_suite
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from trajtune.data.fewshot import FewShot
     from trajtune.suites.base import Suite
 
-NAMES = (ZERO_SHOT, *ALGORITHMS)
 _Job = tuple[DemoConfig, Budget, int, str]
 
 
@@ -80,7 +79,7 @@ def _begun(folder: Path) -> str | None:
     return None
 
 
-def prepared(config: DemoConfig, task: int) -> "tuple[SavedAgent, FewShot, Suite]":
+def prepared(config: DemoConfig, task: int, target: Target = "best") -> "tuple[SavedAgent, FewShot, Suite]":
     """Return the shipped agent, and the few-shot set of a test task by its place among them."""
     from trajtune.agents.saving import load_agent
     from trajtune.data.fewshot import few_shot
@@ -88,7 +87,8 @@ def prepared(config: DemoConfig, task: int) -> "tuple[SavedAgent, FewShot, Suite
 
     base, suite = load_agent(asset(f"{SUITE}/agent")), get_suite(SUITE)
     dataset = Dataset.open(asset(f"{SUITE}/data"), verify=False)
-    few = few_shot(dataset, suite.test[task], config.setting, config.seed, base.agent.spec.prompt)
+    setting = replace(config.setting, target=target)
+    few = few_shot(dataset, suite.test[task], setting, config.seed, base.agent.spec.prompt)
     return base, few, suite
 
 
@@ -122,8 +122,8 @@ def _one(job: _Job) -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        base, few, suite = prepared(config, task)
-        recipe = None if name == ZERO_SHOT else config.recipe(name, size.steps, size.batch)
+        base, few, suite = prepared(config, task, UNTUNED.get(name, "best"))
+        recipe = None if name in UNTUNED else config.recipe(name, size.steps, size.batch)
         result = run_cell(base, few, suite, recipe, size.evaluation, keep_course=True)
     finally:
         torch.set_num_threads(threads)
@@ -131,14 +131,18 @@ def _one(job: _Job) -> dict[str, Any]:
 
 
 def _summary(tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over tasks, and intervals of the paired normalised differences, resampled within each task."""
+    """Means over tasks, and intervals of the paired normalised differences, resampled within each task.
+
+    Differences to zero-shot are to the better of both.
+    """
 
     def scores(name: str) -> Any:
         """[tasks, episodes]"""
         return np.array([[normalised(v, t["references"]) for v in t["scores"][name]["returns"]] for t in tasks])
 
     every = {name: scores(name) for name in NAMES}
-    pairs = [(name, ZERO_SHOT) for name in ALGORITHMS] + [(ALGORITHMS[1], ALGORITHMS[0])]
+    better = max(UNTUNED, key=lambda name: float(np.mean(every[name])))
+    pairs = [(name, better) for name in ALGORITHMS] + [(ALGORITHMS[1], ALGORITHMS[0])]
     return {
         "mean_return": {n: float(np.mean([t["scores"][n]["mean_return"] for t in tasks])) for n in NAMES},
         "normalised": {n: float(np.mean(every[n])) for n in NAMES},

@@ -1,6 +1,6 @@
 """Each cell's score beside a baseline, over the tasks and seeds that both have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -34,6 +34,11 @@ class CellSummary:
     """Score minus the baseline's, episode by episode: same task, seed, prompts and episode seeds."""
     interval: Interval | None
     """95% bootstrap interval of the gain, episodes resampled within each run: it speaks of these tasks and seeds."""
+    moved: float | None
+    """Score at the end of training minus that at its start, over a curve's episodes. A tuned prompt starts from one
+    prompt and not from the task's: for it, this is the gain over zero-shot under the same one."""
+    forgotten: float | None
+    """Loss on tasks of pretraining, normalised where the references are known; None where it was not asked for."""
     finetune_seconds: float
     """Median of the runs: a worker's first run also loads libraries."""
     evaluate_seconds: float
@@ -56,12 +61,17 @@ class Comparison:
     quality: str | None
     trajectories: int
     reward: str
+    target: str | float
+    """What the agent was asked for, see ``Setting``."""
     baseline: str
     """Zero-shot, or an algorithm: each cell is compared with that algorithm under the same tuning."""
     unit: Unit
     """What scores are in: normalised returns, success, or raw returns where the references are not known."""
     tasks: tuple[str, ...]
     zero_shot: CellSummary | None
+    """The better of ``zero_shots``, which the others are compared with."""
+    zero_shots: tuple[CellSummary, ...]
+    """Asked for the best return of the few-shot set, for its mean, and for what the setting says; so labelled."""
     cells: tuple[CellSummary, ...]
 
     @property
@@ -89,18 +99,30 @@ def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comp
     names = list(dict.fromkeys(r.run.algorithm for r in results))
     if baseline not in (ZERO_SHOT, *names):
         raise unknown("baseline", baseline, names)
-    settings = dict.fromkeys((r.run.suite, r.run.setting) for r in results)
+    settings = dict.fromkeys((r.run.suite, r.run.setting) for r in results if r.run.recipe is not None)
+    covered = {(suite, _same_data(setting)) for suite, setting in settings}
+    for r in results:  # of an unfinished study, some have zero-shot alone
+        if (place := (r.run.suite, _same_data(r.run.setting))) not in covered:
+            settings[place] = None
     return [_compare(suite, setting, results, baseline) for suite, setting in settings]
 
 
+def _same_data(setting: Setting) -> Setting:
+    """The setting but for what the agent is asked for: zero-shot is shown beside all that have the same data."""
+    return replace(setting, target="best")
+
+
 def _compare(suite: str, setting: Setting, results: Sequence[Result], baseline: str) -> Comparison:
-    chosen = [r for r in results if (r.run.suite, r.run.setting) == (suite, setting)]
+    own = [r for r in results if r.run.suite == suite and _same_data(r.run.setting) == _same_data(setting)]
+    chosen = [r for r in own if r.run.recipe is None or r.run.setting == setting]
     cells: dict[tuple[str, str, str], list[Result]] = {}
     for result in chosen:
-        cells.setdefault((result.run.algorithm, result.label, result.run.tuning), []).append(result)
-    zero = next((runs for (algorithm, *_), runs in cells.items() if algorithm == ZERO_SHOT), [])
+        label = result.label if result.run.recipe is not None else str(result.run.setting.target)
+        cells.setdefault((result.run.algorithm, label, result.run.tuning), []).append(result)
     tasks = {r.run.task: r.name for r in chosen}
     unit = _unit([r for r in chosen if r.scored])
+    zeros = [(_summary(runs, label, {}, unit), runs) for (name, label, _), runs in cells.items() if name == ZERO_SHOT]
+    better, zero = max(zeros, key=lambda each: _standing(each[0]), default=(None, []))
 
     def bases(cell: tuple[str, str, str]) -> dict[tuple[int, int], Result]:
         algorithm, _, tuning = cell
@@ -112,12 +134,19 @@ def _compare(suite: str, setting: Setting, results: Sequence[Result], baseline: 
         setting.quality,
         setting.trajectories,
         setting.reward,
+        setting.target,
         baseline,
         unit,
         tasks=tuple(tasks[t] for t in sorted(tasks)),
-        zero_shot=_summary(zero, {}, unit) if zero else None,
-        cells=tuple(_summary(runs, bases(cell), unit) for cell, runs in cells.items() if cell[0] != ZERO_SHOT),
+        zero_shot=better,
+        zero_shots=tuple(summary for summary, _ in zeros),
+        cells=tuple(_summary(runs, cell[1], bases(cell), unit) for cell, runs in cells.items() if cell[0] != ZERO_SHOT),
     )
+
+
+def _standing(zero: CellSummary) -> tuple[int, float]:
+    """How zero-shots are compared: over as many runs as there are, then by score, the first of equals."""
+    return zero.runs, -np.inf if zero.score is None else zero.score
 
 
 def _unit(scored: Sequence[Result]) -> Unit:
@@ -133,7 +162,7 @@ def _scores(result: Result, unit: Unit) -> npt.NDArray[np.float64]:
     return np.asarray(values, np.float64)
 
 
-def _summary(runs: Sequence[Result], base: dict[tuple[int, int], Result], unit: Unit) -> CellSummary:
+def _summary(runs: Sequence[Result], label: str, base: dict[tuple[int, int], Result], unit: Unit) -> CellSummary:
     scored, ended = [r for r in runs if r.scored], [r for r in runs if r.failed is None]
     gains = [_gain(r, base[r.run.task, r.run.seed], unit) for r in scored if (r.run.task, r.run.seed) in base]
     enough = bool(gains) and min(map(len, gains)) > 1  # of one episode, nothing is known about its spread
@@ -141,7 +170,7 @@ def _summary(runs: Sequence[Result], base: dict[tuple[int, int], Result], unit: 
     return CellSummary(
         algorithm=runs[0].run.algorithm,
         tuning=runs[0].run.tuning,
-        label=runs[0].label,
+        label=label,
         runs=len(scored),
         diverged=sum(r.diverged is not None for r in runs),
         failed=sum(r.failed is not None for r in runs),
@@ -149,9 +178,35 @@ def _summary(runs: Sequence[Result], base: dict[tuple[int, int], Result], unit: 
         score=float(np.mean([_scores(r, unit).mean() for r in scored])) if scored else None,
         gain=float(np.mean([g.mean() for g in gains])) if gains else None,
         interval=stratified_interval(gains) if enough else None,  # type: ignore[arg-type]
+        moved=_mean(_moved(r, unit) for r in scored),
+        forgotten=_mean(_forgotten(r) for r in scored),
         finetune_seconds=float(np.median([r.finetune_seconds for r in ended])) if ended else 0.0,
         evaluate_seconds=float(np.median([r.evaluate_seconds for r in scored])) if scored else 0.0,
     )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _moved(result: Result, unit: Unit) -> float | None:
+    """From the first point of the curve to its last."""
+    if result.run.recipe is None or not result.curve:
+        return None
+    first, last = (
+        {"success": p.success, "normalised": p.normalised, "return": p.mean_return}[unit]
+        for p in (result.curve[0], result.curve[-1])
+    )
+    return None if first is None or last is None else last - first
+
+
+def _forgotten(result: Result) -> float | None:
+    """Mean loss over the tasks of pretraining, in normalised returns if all of them have references."""
+    each = [(r.normalised_before, r.normalised_after) for r in result.forgetting]
+    if any(before is None or after is None for before, after in each):
+        return _mean(r.before - r.after for r in result.forgetting)
+    return _mean(before - after for before, after in each)  # type: ignore[operator]
 
 
 def _gain(result: Result, base: Result, unit: Unit) -> npt.NDArray[np.float64]:

@@ -16,10 +16,13 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
 def _section(c: Comparison) -> list[str]:
     lines = [f"## {title(c)}", ""]
     lines.append(f"Tasks: {', '.join(c.tasks)}.")
-    if c.zero_shot is not None:
-        zero = c.zero_shot
-        lines[-1] += f" Zero-shot: {_number(zero.score, digits(c))}"
-        lines[-1] += "." if c.unit == "return" else f" ({_number(zero.mean_return, 1)})."
+    zeros = [
+        f"{_number(zero.score, digits(c))} asked for {_wanted(zero.label)}"
+        + ("" if c.unit == "return" else f" (return {_number(zero.mean_return, 1)})")
+        for zero in c.zero_shots
+    ]
+    if zeros:
+        lines[-1] += f" Zero-shot: {', '.join(zeros)}."
     marks = [["" if cell is None else mark(cell, c) for cell in line] for line in c.matrix]
     rows = [[cell_name(row), *line] for row, line in zip(c.rows, marks, strict=True)]
     lines += ["", *_table([c.unit, *c.tunings], rows)]
@@ -31,13 +34,21 @@ def title(c: Comparison) -> str:
     """Suite and data setting in words."""
     reward = "" if c.reward == "dense" else f", {c.reward} reward"
     quality = "" if c.quality is None else f"{c.quality} "
-    return f"{c.suite}, {c.trajectories} {quality}trajectories{reward}"
+    asked = "" if c.target == "best" else f", asked for {_wanted(str(c.target))}"
+    return f"{c.suite}, {c.trajectories} {quality}trajectories{reward}{asked}"
+
+
+def _wanted(target: str) -> str:
+    """A target return in words."""
+    return {"best": "the best", "mean": "the mean", "expert": "the expert's"}.get(target, target)
 
 
 def columns(c: Comparison) -> list[str]:
     """What stands above ``cell_row``."""
     scores = ["return"] if c.unit == "return" else ["return", c.unit]
-    return ["cell", "runs", *scores, f"minus {c.baseline}", "95% interval", "", "finetune s", "evaluate s"]
+    forgotten = ["forgotten"] if any(cell.forgotten is not None for cell in c.cells) else []
+    own = [f"minus {c.baseline}", "95% interval", "", "minus its start", *forgotten]
+    return ["cell", "runs", *scores, *own, "finetune s", "evaluate s"]
 
 
 def digits(c: Comparison) -> int:
@@ -62,7 +73,9 @@ def cell_row(cell: CellSummary, c: Comparison) -> list[str]:
     row = cell_name((cell.algorithm, cell.label))
     name = row if cell.tuning == UNTUNED else f"{row} x {cell.tuning}"
     seconds = [f"{cell.finetune_seconds:.1f}", f"{cell.evaluate_seconds:.1f}"]
-    return [name, runs, *scores, _number(cell.gain, n), interval, cell.verdict, *seconds]
+    forgotten = [_number(cell.forgotten, n)] if "forgotten" in columns(c) else []
+    own = [_number(cell.gain, n), interval, cell.verdict, _number(cell.moved, n), *forgotten]
+    return [name, runs, *scores, *own, *seconds]
 
 
 def _odd(cell: CellSummary) -> list[str]:

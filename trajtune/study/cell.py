@@ -26,9 +26,11 @@ class Evaluation:
     seed: int = 0
     precision: Precision = "auto"
     """Number format of the scores; a run's training has its own in the recipe."""
+    forgetting: int = 0
+    """So many of the tasks that the agent was pretrained on are scored before and after, over a curve's episodes."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("points", 0), ("curve_episodes", 0)):
+        for name, least in (("episodes", 1), ("points", 0), ("curve_episodes", 0), ("forgetting", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
@@ -92,9 +94,8 @@ class Cell:
         """Where its results lie, relative to the study's folder."""
         s = self.setting
         name = f"{self.algorithm}-{self.tuning}" + (f"-{self.label}" if self.label else "")
-        return Path(
-            self.suite.replace("/", "-"), f"{s.quality or 'any'}-{s.trajectories}-{s.reward}", name, f"seed-{self.seed}"
-        )
+        data = f"{s.quality or 'any'}-{s.trajectories}-{s.reward}" + (f"-{s.target}" if s.target != "best" else "")
+        return Path(self.suite.replace("/", "-"), data, name, f"seed-{self.seed}")
 
     def resolved(self) -> Recipe | None:
         """Return its recipe with every option written out and this cell's seed; what is wrong is a ``UserError``."""

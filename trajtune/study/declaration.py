@@ -8,13 +8,16 @@ from typing import Any
 
 from trajtune.algorithms import ALGORITHMS
 from trajtune.configs import structured
-from trajtune.data.setting import Setting
+from trajtune.data.setting import Setting, Target
 from trajtune.errors import UserError, first_line
 from trajtune.shipped import preset, presets, shipped
 from trajtune.study.cell import QUARTERS, Cell, Evaluation
 from trajtune.suites import get_suite
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.tunings import TUNINGS
+
+ASKED: tuple[Target, ...] = ("best", "mean")
+"""What zero-shot is asked for: both, whatever the settings say."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Method:
     tunings: tuple[str, ...] = field(default_factory=lambda: tuple(TUNINGS))
     label: str = ""
     learning_rate: float | None = None
-    """``None``: the study's, or the tuning's own."""
-    std: float = Recipe.std
+    """``None``: the study's, or the recipe's own."""
+    std: float | None = Recipe.std
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the algorithms; those of what one wraps are called ``base.NAME``."""
     tuning_options: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +71,8 @@ class Study:
     """Evaluations along training, beside those at its start and its end."""
     curve_episodes: int = Evaluation.curve_episodes
     """The first so many episodes make a point of the curve; 0 is all of them."""
+    forgetting: int = Evaluation.forgetting
+    """Tasks of pretraining that are scored before and after every run; 0 is none."""
     training: TrainConfig = field(default_factory=TrainConfig)
     deltas: bool = False
     """Whether to keep what every run moved."""
@@ -75,15 +80,23 @@ class Study:
     @property
     def evaluation(self) -> Evaluation:
         """How every run is scored."""
-        return Evaluation(self.episodes, self.points, self.curve_episodes, precision=self.training.precision)
+        precision, forgetting = self.training.precision, self.forgetting
+        return Evaluation(self.episodes, self.points, self.curve_episodes, precision=precision, forgetting=forgetting)
 
     def cells(self) -> Iterator[Cell]:
-        """Every cell once, zero-shot first in each suite, setting and seed."""
+        """Every cell once, zero-shot first in each suite, setting and seed: asked for the best return and the mean.
+
+        Without any training the mean often does better (FACTS section 12): gains are to be over the better of both.
+        """
         tuned = [(recipe, method.label) for method in self.methods for recipe in method.recipes(self.training)]
         for suite in self.suites:
+            seen: set[Setting] = set()
             for setting in self.settings:
+                untuned = dict.fromkeys([*(replace(setting, target=each) for each in ASKED), setting])
+                fresh = [each for each in untuned if each not in seen]
+                seen.update(fresh)
                 for seed in self.seeds:
-                    yield Cell(suite, setting, seed)
+                    yield from (Cell(suite, each, seed) for each in fresh)
                     yield from (Cell(suite, setting, seed, recipe, label) for recipe, label in tuned)
 
     def check(self) -> None:

@@ -12,7 +12,7 @@ from trajtune.files import read_json, write_json
 from trajtune.statistics import normalised
 from trajtune.study.cell import ZERO_SHOT, Run
 
-FORMAT, VERSION = "trajtune-result", 2
+FORMAT, VERSION = "trajtune-result", 3
 RESULTS = "*/*/*/seed-*/task-*.json"
 """Where they lie in a study's folder."""
 
@@ -28,6 +28,19 @@ class Point:
     success: float | None
     metrics: Mapping[str, float]
     """The last that training had logged by then."""
+
+
+@dataclass(frozen=True)
+class Retained:
+    """The score on a task of pretraining, before and after finetuning on another: what was forgotten of it."""
+
+    task: int
+    before: float
+    """Mean return of the agent, over the first episodes of the evaluation."""
+    after: float
+    """The same of the tuned policy."""
+    normalised_before: float | None
+    normalised_after: float | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,8 @@ class Result:
     """What the agent was asked for."""
     curve: tuple[Point, ...] = ()
     """From start to end of training; for zero-shot one point."""
+    forgetting: tuple[Retained, ...] = ()
+    """Empty unless it was asked for, and for zero-shot."""
     achieved: tuple[tuple[float, ...], ...] = ()
     """Mean over the episodes of what was achieved at every step, [T][D]; empty unless it was asked for."""
     finetune_seconds: float = 0.0

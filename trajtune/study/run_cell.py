@@ -13,13 +13,13 @@ import torch
 from trajtune.agents.saving import SavedAgent
 from trajtune.artifacts import signature
 from trajtune.data.fewshot import FewShot
-from trajtune.errors import DivergedError
+from trajtune.errors import DivergedError, UserError
 from trajtune.policy import Policy
 from trajtune.progress import Progress, silent
 from trajtune.rollout.score import Score, Subject, score
 from trajtune.study.cell import Evaluation, Run, settled
 from trajtune.study.machine import this_machine
-from trajtune.study.results import Point, Result
+from trajtune.study.results import Point, Result, Retained
 from trajtune.suites.base import Suite
 from trajtune.training.config import Recipe
 from trajtune.training.deltas import policy_for
@@ -67,6 +67,7 @@ def run_cell(
             "success": final.success,
             "achieved": tuple(map(tuple, final.achieved)) if keep_course else (),
             "curve": tuple(watched.curve),
+            "forgetting": watched.retained,
         }
     except DivergedError as error:
         told = {"diverged": str(error), "curve": tuple(watched.curve)}
@@ -109,7 +110,9 @@ def _finetuned(
     # Where training starts: not always where the agent stands, since a tuned prompt takes the place of the task's.
     watched.add(policy_for(base.agent, few.brief, recipe).to(device), 0)
     tuned = finetune(base, few, recipe, device=device, progress=on_progress, watch=watch)
+    watched.metrics.update(tuned.facts)
     final = watched.finish(tuned.policy, total)
+    watched.look_back(base, tuned.policy)
     if delta is not None:
         unfinished = delta.with_name(f".{delta.name}.unfinished")
         for folder in (unfinished, delta):
@@ -127,6 +130,7 @@ class _Watched:
         self.curve: list[Point] = []
         self.metrics: dict[str, float] = {}
         self.along_seconds = self.final_seconds = 0.0
+        self.retained: tuple[Retained, ...] = ()
 
     def add(self, subject: Subject, step: int) -> None:
         """Score a point of the curve."""
@@ -141,6 +145,25 @@ class _Watched:
         self._point(final, step)
         self.final_seconds = time.perf_counter() - began
         return final
+
+    def look_back(self, base: SavedAgent, policy: Policy) -> None:
+        """Score tasks of pretraining with the agent and with the policy, evenly spread over those there are."""
+        e, began = self.evaluation, time.perf_counter()
+        known = sorted(task for task in base.briefs if task != self._few.task)
+        if e.forgetting > len(known):
+            raise UserError(
+                f"forgetting asks for {e.forgetting} tasks; the agent was pretrained on {len(known)} others"
+            )
+        tasks = [known[round(i * (len(known) - 1) / max(1, e.forgetting - 1))] for i in range(e.forgetting)]
+        briefs = {task: base.briefs[task] for task in tasks}
+        if briefs:
+            agent = base.agent.to(policy.device)
+            pairs = [score(each, self._suite, briefs, e.along, e.seed, e.precision) for each in (agent, policy)]
+            self.retained = tuple(
+                Retained(before.task, before.mean_return, after.mean_return, before.normalised, after.normalised)
+                for before, after in zip(*pairs, strict=True)
+            )
+        self.along_seconds += time.perf_counter() - began
 
     def _score(self, subject: Subject, episodes: int) -> Score:
         e, few = self.evaluation, self._few

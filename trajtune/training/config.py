@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from trajtune.agents import AGENTS
-from trajtune.algorithms import algorithm_options
+from trajtune.algorithms import ALGORITHMS, algorithm_options
 from trajtune.compute.precision import Precision
 from trajtune.configs import structured
 from trajtune.errors import UserError, unknown
@@ -23,7 +23,7 @@ class TrainConfig:
     batch: int = 64
     """Windows an update."""
     learning_rate: float | None = None
-    """The default is the tuning's own."""
+    """The default is the tuning's own, times the algorithm's share of it."""
     weight_decay: float = 1e-4
     warmup: int = 20
     """Updates in which the learning rate rises from zero."""
@@ -60,8 +60,8 @@ class Recipe:
     """Options of the algorithm, such as ``{"alpha": 0.5}``; those of what it wraps are called ``base.NAME``."""
     tuning_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the tuning, such as ``{"method": "IA3"}``."""
-    std: float = 0.2
-    """Deviation of the action distribution, which log-probabilities are of. The paper leaves it open."""
+    std: float | None = None
+    """Deviation of the action distribution, which log-probabilities are of. The default is the algorithm's own."""
     training: TrainConfig = field(default_factory=TrainConfig)
 
     def resolved(self) -> "Recipe":
@@ -69,14 +69,15 @@ class Recipe:
 
         Unknown names and values that make no sense are a ``UserError``.
         """
-        if not 0.0 < self.std < math.inf:
+        if self.std is not None and not 0.0 < self.std < math.inf:
             raise UserError(f"std must be a positive number, got {self.std}")
-        options = algorithm_options(self.algorithm, self.options)
+        options, entry = algorithm_options(self.algorithm, self.options), ALGORITHMS[self.algorithm]
         tuning_options = asdict(tuning_config(self.tuning, self.tuning_options))
         training = self.training
         if training.learning_rate is None:
-            training = replace(training, learning_rate=TUNINGS[self.tuning].learning_rate)
-        return replace(self, options=options, tuning_options=tuning_options, training=training)
+            training = replace(training, learning_rate=round(TUNINGS[self.tuning].learning_rate * entry.rate, 12))
+        std = entry.std if self.std is None else self.std
+        return replace(self, options=options, tuning_options=tuning_options, std=std, training=training)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

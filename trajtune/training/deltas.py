@@ -71,6 +71,8 @@ def policy_for(agent: Agent, brief: Brief, recipe: Recipe) -> Policy:
     """Put an agent under a recipe's tuning; what starts from a prompt starts from the brief's first."""
     first = None if brief.prompts is None else brief.prompts[:1]
     seed = recipe.training.seed
+    if recipe.std is None:
+        raise ValueError("its recipe has no std: it is not resolved")
     return make_policy(recipe.tuning, agent, first, recipe.tuning_options, std=recipe.std, seed=seed)
 
 

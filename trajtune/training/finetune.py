@@ -1,6 +1,7 @@
 """Finetune an agent on a few recorded trajectories of one task."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ from trajtune.algorithms.base import Shape, make_algorithm
 from trajtune.artifacts import DELTA, claimed, clear, finished
 from trajtune.compute.precision import resolved
 from trajtune.data.fewshot import Brief, FewShot
+from trajtune.data.sampling import draw_batch
 from trajtune.errors import UserError
 from trajtune.policy import Policy
 from trajtune.progress import Progress, silent
+from trajtune.seeds import stream
 from trajtune.training.checkpoint import CHECKPOINT
 from trajtune.training.config import Recipe
 from trajtune.training.deltas import load_delta, policy_for, save_delta
 from trajtune.training.loop import Log, train
 from trajtune.types import Batch
+
+LOOKS, LOOK_ROWS = 8, 32
+"""Batches, and windows in each, that a policy may be initialised from."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +38,10 @@ class Finetuned:
     recipe: Recipe
     run: Mapping[str, Any]
     log: Log
+    facts: Mapping[str, float]
+    """What the algorithm measured of the data before the first update: what its critic is worth, for instance."""
+    notes: Sequence[str] = ()
+    """What the data mean for the algorithm, in words."""
 
     def __repr__(self) -> str:
         tasks = ", ".join(map(str, self.briefs))
@@ -45,7 +55,7 @@ class Finetuned:
         path = Path(folder)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path} already holds something else: choose another folder")
-        save_delta(path, self.policy, self.briefs, self.run, {"log": self.log})
+        save_delta(path, self.policy, self.briefs, self.run, _told(self))
 
 
 def finetune(
@@ -72,12 +82,14 @@ def finetune(
     if where is not None and (header := finished(where, DELTA, run)) is not None:
         saved = load_delta(where, base)
         clear(where, [CHECKPOINT])  # of a run that was killed between saving and clearing
-        return Finetuned(saved.policy, saved.briefs, recipe, run, header["log"])
+        told = {str(name): float(value) for name, value in header["facts"].items()}
+        return Finetuned(saved.policy, saved.briefs, recipe, run, header["log"], told, header["notes"])
     spec, training = base.agent.spec, recipe.training
     algorithm = make_algorithm(recipe.algorithm, recipe.options)
     policy = policy_for(base.agent, few.brief, recipe).to(device)
-    algorithm.setup(policy, few.trajectories, training.seed)
     shape = Shape(training.batch, spec.window, spec.prompt, spec.max_timesteps)
+    policy.initialise(_first_look(few, shape, training.seed))
+    algorithm.setup(policy, few.trajectories, training.seed)
     stage = f"{recipe.algorithm} x {recipe.tuning} (updates)"
 
     def draw(rng: np.random.Generator) -> Batch:
@@ -90,11 +102,23 @@ def finetune(
 
     with claimed(where, DELTA, run, [CHECKPOINT]):
         log = train(policy, algorithm, draw, training, run=run, folder=where, on_step=on_step)
-    done = Finetuned(policy, briefs, recipe, run, log)
+    facts = {name: value for name, value in algorithm.facts().items() if math.isfinite(value)}
+    done = Finetuned(policy, briefs, recipe, run, log, facts, tuple(algorithm.notes()))
     if where is not None:
-        save_delta(where, policy, briefs, run, {"log": log})
+        save_delta(where, policy, briefs, run, _told(done))
         clear(where, [CHECKPOINT])
     return done
+
+
+def _first_look(few: FewShot, shape: Shape, seed: int) -> Iterator[Batch]:
+    """Draw what a policy may look at before it is trained."""
+    rng, sizes = stream(seed, "first-look"), (shape.window, shape.prompt, shape.max_timesteps)
+    for _ in range(LOOKS):
+        yield draw_batch(few.trajectories, rng, LOOK_ROWS, *sizes)
+
+
+def _told(done: Finetuned) -> dict[str, Any]:
+    return {"log": done.log, "facts": dict(done.facts), "notes": list(done.notes)}
 
 
 def check_fits(base: SavedAgent, few: FewShot) -> None:

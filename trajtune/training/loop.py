@@ -5,7 +5,7 @@ Everything random in step n comes from the streams of (seed, n), so a run that w
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +143,12 @@ def _update(
     with autocast(dtype, batch.window.mask.device):
         batch = policy.prepare(batch)
         mean = policy(batch)
-        losses, metrics = algorithm.owned_loss(policy, batch, mean.detach())
-    for name, loss in losses.items():
-        learners[name].backward(loss)
-        norms[f"{name}_grad_norm"] = learners[name].step()
+    for part in [batch] if batch.rows is None else [replace(batch, rows=rows) for rows in batch.rows]:
+        with autocast(dtype, batch.window.mask.device):
+            losses, metrics = algorithm.owned_loss(policy, part, mean.detach())
+        for name, loss in losses.items():
+            learners[name].backward(loss)
+            norms[f"{name}_grad_norm"] = learners[name].step()
     # A second block: autocast keeps rounded weights until its end, and those of the critics have just moved.
     with autocast(dtype, batch.window.mask.device):
         loss, more = algorithm.loss(policy, batch, mean)

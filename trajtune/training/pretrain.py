@@ -20,7 +20,7 @@ from trajtune.data.trajectories import Trajectories
 from trajtune.errors import UserError
 from trajtune.progress import Progress, silent
 from trajtune.training.checkpoint import CHECKPOINT
-from trajtune.training.config import PretrainConfig, Recipe
+from trajtune.training.config import PretrainConfig
 from trajtune.training.loop import Sync, train
 from trajtune.tunings.making import make_policy
 from trajtune.types import Batch
@@ -70,7 +70,7 @@ def pretrain(
         sync, device = _process_group(processes, device)
         share = -(-share // processes)
     briefs = _briefs(dataset, config, agent.spec.prompt)  # now: it fails early if it fails
-    policy = make_policy("full", agent, None, std=Recipe().std).to(device)
+    policy = make_policy("full", agent, None, std=1.0).to(device)
     spec = agent.spec
 
     def draw(rng: np.random.Generator) -> Batch:

@@ -43,17 +43,17 @@ TUNINGS = Registry(
             "low-rank adapters in every block (LoRA, or any PEFT method)",
             AdapterConfig,
             "trajtune.tunings.adapter:AdapterPolicy",
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             needs=frozenset({"adapter_targets"}),
         ),
         "decorator": Tuning(
             "a residual network beside the frozen agent",
             DecoratorConfig,
             "trajtune.tunings.decorator:DecoratorPolicy",
-            learning_rate=3e-4,
+            learning_rate=1e-3,
         ),
         "full": Tuning(
-            "every parameter of the agent", FullConfig, "trajtune.tunings.full:FullPolicy", learning_rate=1e-4
+            "every parameter of the agent", FullConfig, "trajtune.tunings.full:FullPolicy", learning_rate=3e-4
         ),
     },
 )

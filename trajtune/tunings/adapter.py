@@ -1,7 +1,8 @@
 """Adapter tuning: LoRA (or any other PEFT method) on every linear map of every block (paper, section 3.2)."""
 
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """What a method takes unless told otherwise, besides ``target_modules``: the agent's ``adapter_targets``."""
 
+EVA = "eva"
+"""What ``init_lora_weights`` is called with an initialisation from the data (Paischer et al. 2024)."""
+EVA_DEFAULTS = {"rho": 1.0, "use_label_mask": False}
+"""No rank wanders from one map to another: the size stays the paper's."""
+
 
 class AdapterPolicy(Policy):
     """A frozen agent with adapters in its blocks; the agent itself is the reference."""
@@ -43,8 +49,13 @@ class AdapterPolicy(Policy):
                 **DEFAULTS.get(config.method, {}),
                 **config.options,
             }
+            if options.get("init_lora_weights") == EVA:
+                options["eva_config"] = peft.EvaConfig(**{**EVA_DEFAULTS, **options.get("eva_config", {})})
+                if options["eva_config"].rho != 1.0:
+                    raise UserError("eva_config: rho must be 1: what a delta has in it is decided before data are seen")
             peft_config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[config.method](**options)
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="lora with eva initialization used with low_cpu_mem_usage")
                 torch.manual_seed(number(seed, "adapter"))  # PEFT draws initial weights from the global generator
                 self.peft = peft.get_peft_model(copy.deepcopy(agent).requires_grad_(False), peft_config)
         except (TypeError, ValueError) as error:
@@ -52,6 +63,7 @@ class AdapterPolicy(Policy):
         for module in self.peft.modules():
             if hasattr(module, "cast_input_dtype_enabled"):  # PEFT's cast to float32, which autocast would undo
                 module.cast_input_dtype_enabled = False
+        self._seed, self._eva = seed, options.get("init_lora_weights") == EVA
         self._moving = tuple(name for name, p in self.named_parameters() if p.requires_grad)
         self.eval()
 
@@ -70,6 +82,33 @@ class AdapterPolicy(Policy):
         """The agent with its adapters."""
         agent: Agent = self.peft.base_model.model
         return agent
+
+    def initialise(self, batches: Iterable[Batch]) -> None:
+        """With ``init_lora_weights`` "eva": LoRA's A spans the directions in which each map's inputs vary most.
+
+        Paischer et al. (2024), by PEFT's own code; B stays zero. Only windows without padding are looked at, where
+        there are any.
+        """
+        if not self._eva:
+            return
+        import peft
+
+        def full(batch: Batch, config: Any) -> Tensor:
+            rows = batch.window.mask.all(1)
+            return rows if bool(rows.any()) else torch.ones_like(rows)
+
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of layers that have no EVA: there are none
+            torch.manual_seed(number(self._seed, "eva"))
+            peft.initialize_lora_eva_weights(
+                self.peft,
+                dataloader=[batch.to(self.device) for batch in batches],
+                forward_fn=lambda model, batch: self.agent(batch),
+                prepare_model_inputs_fn=full,
+                prepare_layer_inputs_fn=lambda given, rows, name: given[0][rows].flatten(0, -2),
+                show_progress_bar=False,
+            )
+        self.eval()
 
     def forward(self, batch: Batch) -> Tensor:
         mean: Tensor = self.agent(batch)

@@ -1,5 +1,6 @@
 """Run the cells of a study in processes on this machine. What has a result is done: the same call goes on."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from trajtune.suites import get_suite
 
 ATTEMPTS = 3
 """How often a run is begun that raises or takes its worker with it."""
+CRITICS = "critics"
+"""Where cells of a study that is under way share the warm-ups of their critics."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class _Job:
     run: Run
     path: Path
     delta: Path | None
+    critics: Path
+    """Where warmed-up critics are shared."""
 
 
 def run_study(study: Study, folder: Path | str, workers: int = 0, progress: Progress = silent) -> None:
@@ -59,6 +64,7 @@ def run_study(study: Study, folder: Path | str, workers: int = 0, progress: Prog
         write_result(job.path, result)
         done += 1
         progress("cells x tasks", done, len(jobs))
+    shutil.rmtree(folder / CRITICS, ignore_errors=True)  # all have what they wanted of it
 
 
 def _outcomes(jobs: list[_Job], workers: int) -> Iterator[Outcome]:
@@ -79,7 +85,7 @@ def _jobs(study: Study, folder: Path) -> Iterator[_Job]:
     for name, source in study.suites.items():
         tasks = get_suite(name).select(study.tasks)
         agent = agent_digest(name, source)
-        for setting in study.settings:
+        for setting in dict.fromkeys(cell.setting for cell in cells if cell.suite == name):
             check_data(name, source, setting.quality, setting.trajectories, tasks)
             data = dataset_of(source.data).identity()
             own = [cell for cell in cells if (cell.suite, cell.setting) == (name, setting)]
@@ -88,7 +94,8 @@ def _jobs(study: Study, folder: Path) -> Iterator[_Job]:
                 for cell, (recipe, evaluation) in zip(own, recipes, strict=True):
                     run = Run(name, task, setting, cell.seed, recipe, agent, data, evaluation)
                     path = folder / cell.folder / f"task-{task}.json"
-                    yield _Job(source, cell, run, path, path.with_suffix("") if study.deltas else None)
+                    delta = path.with_suffix("") if study.deltas else None
+                    yield _Job(source, cell, run, path, delta, folder / CRITICS)
 
 
 def _done(job: _Job) -> bool:
@@ -108,6 +115,7 @@ def _one(job: _Job) -> Result:
     """Finetune and evaluate one cell on one task, in a worker."""
     import torch
 
+    from trajtune.algorithms.warming import shared_in
     from trajtune.data.fewshot import few_shot
     from trajtune.study.run_cell import run_cell
 
@@ -118,16 +126,17 @@ def _one(job: _Job) -> Result:
     torch.set_num_threads(1)
     try:
         few = few_shot(dataset, run.task, run.setting, run.seed, base.agent.spec.prompt)
-        result = run_cell(
-            base,
-            few,
-            get_suite(run.suite),
-            run.recipe,
-            run.evaluation,
-            data=run.data,
-            label=job.cell.label,
-            delta=None if run.recipe is None else job.delta,
-        )
+        with shared_in(job.critics):
+            result = run_cell(
+                base,
+                few,
+                get_suite(run.suite),
+                run.recipe,
+                run.evaluation,
+                data=run.data,
+                label=job.cell.label,
+                delta=None if run.recipe is None else job.delta,
+            )
     finally:
         torch.set_num_threads(threads)
     assert result.run == run, "a run's identity is known before it is run"

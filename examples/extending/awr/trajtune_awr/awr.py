@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trajtune.algorithms.base import Descent, Metrics, WindowAlgorithm, detached
 from trajtune.algorithms.critics import initialise_critic
-from trajtune.algorithms.losses import masked_mean, value_loss
+from trajtune.algorithms.losses import masked_mean
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
@@ -61,7 +61,7 @@ class AWR(WindowAlgorithm):
 
     def owned_loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Mapping[str, Tensor], Metrics]:
         values, outcomes = self._values(policy, batch)
-        loss = value_loss(values, outcomes, batch.window.mask)
+        loss = masked_mean((values - outcomes).square(), batch.window.mask)
         return {"critic": loss}, detached(value_loss=loss)
 
     def loss(self, policy: Policy, batch: Batch, mean: Tensor) -> tuple[Tensor, Metrics]:
