@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trajtune.cli.output import Output, interval, number
-from trajtune.demo.config import BUDGETS, NAMES, SUITE, BudgetName, DemoConfig
+from trajtune.demo.config import ALGORITHMS, BUDGETS, NAMES, SUITE, BudgetName, DemoConfig
 
 
 @dataclass
@@ -59,3 +59,8 @@ def _show(result: dict[str, Any], out: Output) -> None:
     entries = summary["differences"].items()
     differences = [[name, number(entry["mean"], 3), interval(entry["interval"], 3)] for name, entry in entries]
     out.table(["paired difference", "normalised", "95% interval"], differences)
+    for name in ALGORITHMS:
+        trusts = [task["scores"][name]["curve"][-1]["metrics"].get("trust") for task in result["tasks"]]
+        if None not in trusts:
+            mean = sum(trusts) / len(trusts)
+            out.say(f"{name} trusts its critic by {mean:.2f} here, from 0 (it has none, and is sft) to 1.")

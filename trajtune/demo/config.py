@@ -54,8 +54,8 @@ class DemoConfig:
     trajectories: int = 50
     """How many of them a task."""
     tuning: str = "full"
-    learning_rate: float = 3e-4
-    """What the agent was pretrained with: larger than full tuning's default, for so few updates."""
+    learning_rate: float | None = None
+    """The default is the tuning's own."""
     seed: int = 0
 
     @property

@@ -51,7 +51,8 @@ def run_demo(
             name, reason = (begun, "as begun here") if begun else choose(config, workers, pool)
         size = BUDGETS[name]
         run = {"suite": SUITE, "config": asdict(config), "budget": {"name": name, **asdict(size)}}
-        told = f"{config.quality}-{config.trajectories}-{config.tuning}-{config.learning_rate:g}-{config.seed}-{name}"
+        rate = "" if config.learning_rate is None else f"-{config.learning_rate:g}"
+        told = f"{config.quality}-{config.trajectories}-{config.tuning}{rate}-{config.seed}-{name}"
         folder = Path("runs/demo", told) if folder is None else folder
         held: AbstractContextManager[None] = claimed(folder, DEMO, run, [PICTURE])
         if finished(folder, DEMO, run) is not None:  # it is the same: computed once more
