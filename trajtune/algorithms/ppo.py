@@ -11,6 +11,8 @@ from trajtune.algorithms.base import Descent, Metrics, Shape, WindowAlgorithm, d
 from trajtune.algorithms.configs import PPOConfig, VCriticConfig
 from trajtune.algorithms.losses import log_prob, masked_mean, ppo_loss, ratio_metrics
 from trajtune.algorithms.owned import OwnedCritic, members_of, unseen
+from trajtune.algorithms.transitions import transitions_of
+from trajtune.algorithms.warming import inputs_of
 from trajtune.compute.tensors import Held
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
@@ -37,32 +39,25 @@ class PPO(WindowAlgorithm):
         self.config, self.critic_config = config, critic
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
-        device, final = policy.device, data.final_observations
         self.owned = OwnedCritic(policy, data, seed, self.critic_config, "v")
         rows, valid = grid(data)
         followed = torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], dim=1)
         terminated = torch.from_numpy(data.terminated)
-        after = data.observations[data.start] if final is None else final  # what is not known is not looked at
-        states = policy.normalise(torch.from_numpy(data.observations).to(device))
-        after_states = policy.normalise(torch.from_numpy(after).to(device))
-        if self.critic_config.time:
-            passed = torch.zeros(len(states) + 1).scatter(0, rows.flatten(), _times(rows).flatten())[:-1]
-            states = torch.cat([states, (passed.to(device) / self.owned.longest).unsqueeze(-1)], dim=-1)
-            ends = torch.from_numpy(data.length).to(device) / self.owned.longest
-            after_states = torch.cat([after_states, ends.unsqueeze(-1).float()], dim=-1)
+        steps, c = transitions_of(policy, data, self.critic_config.gamma), self.critic_config
+        last = torch.from_numpy(data.start + data.length - 1)
         self.data = Held(
             {
-                "states": states,
+                "states": inputs_of(steps, c, "v"),
                 "rows": rows,
                 "rewards": table(torch.from_numpy(data.rewards))[rows],
                 "followed": followed,
                 "terminals": valid & ~followed & terminated[:, None],
-                "final_states": after_states,
-                "final_known": ~terminated & (final is not None),
-                "member": members_of(data, self.critic_config.members),
+                "final_states": inputs_of(steps, c, "v", following=True)[last],
+                "final_known": ~terminated & (data.final_observations is not None),
+                "member": members_of(data, c.members),
             }
-        ).to(device)
-        nothing = torch.zeros(len(data.rewards) + 1, device=device)
+        ).to(policy.device)
+        nothing = torch.zeros(len(data.rewards) + 1, device=policy.device)
         self.estimates = Held({"advantages": nothing, "targets": nothing})
         self.old_policy = Held(policy.trainable())
         self._look_back(policy)
@@ -124,8 +119,3 @@ class PPO(WindowAlgorithm):
     def after_step(self, policy: Policy, step: int) -> None:
         if (step + 1) % self.config.old_policy_every == 0:
             self._look_back(policy)
-
-
-def _times(rows: Tensor) -> Tensor:
-    """The timestep of every place of a grid, [N, T] float."""
-    return torch.arange(rows.shape[1]).expand(rows.shape).float()
