@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.golden.by_hand import tensor
 from trajtune.algorithms.advantages import gae, grid, group_advantages, groups, standardise, table
 from trajtune.data.episodes import from_episodes
 from trajtune.data.trajectories import Trajectories
@@ -25,10 +26,6 @@ def data() -> Trajectories:
             for n, end in zip(LENGTHS, ENDED, strict=True)
         ]
     )
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def everyone(n: int) -> Tensor:

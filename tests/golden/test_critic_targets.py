@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.golden.by_hand import MASK, NAN, F, T, close, tensor
 from tests.helpers import random_window
 from trajtune.algorithms.losses import (
     advantage_weights,
@@ -17,20 +18,6 @@ from trajtune.algorithms.losses import (
     weighted_sft_loss,
 )
 from trajtune.types import Window
-
-NAN = float("nan")
-T, F = True, False
-MASK = torch.tensor([[T, T, F], [T, F, F]])
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def close(value: Tensor, expected: float) -> None:
-    assert value.dtype == torch.float64
-    assert value.shape == ()
-    assert float(value) == pytest.approx(expected, rel=1e-6)
 
 
 def some_windows() -> tuple[Window, Tensor]:

@@ -5,23 +5,8 @@ import math
 import pytest
 import torch
 
+from tests.golden.by_hand import HUGE, MASK, NAN, close, tensor
 from trajtune.algorithms.losses import masked_mean, sft_loss
-
-NAN, HUGE = float("nan"), 1e30
-T, F = True, False
-
-
-def tensor(values: object) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def close(value: torch.Tensor, expected: float) -> None:
-    assert value.dtype == torch.float64
-    assert value.shape == ()
-    assert float(value) == pytest.approx(expected, rel=1e-6)
-
-
-MASK = torch.tensor([[T, T, F], [T, F, F]])
 
 
 class TestMaskedMean:

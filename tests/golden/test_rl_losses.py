@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from tests.golden.by_hand import HUGE, MASK, NAN, T, close, tensor
 from trajtune.algorithms.losses import (
     dpo_loss,
     grpo_loss,
@@ -17,20 +18,6 @@ from trajtune.algorithms.losses import (
     surrogate,
     weighted_sft_loss,
 )
-
-NAN, HUGE = float("nan"), 1e30
-T, F = True, False
-MASK = torch.tensor([[T, T, F], [T, F, F]])
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def close(value: Tensor, expected: float) -> None:
-    assert value.dtype == torch.float64
-    assert value.shape == ()
-    assert float(value) == pytest.approx(expected, rel=1e-6)
 
 
 def sigmoid(x: float) -> float:
