@@ -120,6 +120,8 @@ def test_pretrain_with_sizes(refuse: Refuse, point_data: Dataset, tmp_path: Path
         (["--std", "0"], "std must be a positive number, got 0.0"),
         (["--std", "nan"], "std must be a positive number, got nan"),
         (["--algorithm", "ppo", "--set", "lam=1.5"], "lam must lie in [0, 1], got 1.5"),
+        (["--algorithm", "iql", "--set", "largest_weight=0"], "largest_weight must be at least 1, got 0.0"),
+        (["--algorithm", "awr", "--set", "temperature=-1"], "temperature must not be negative, got -1.0"),
         (["--algorithm", "cql", "--set", "critic.gamma=2"], "gamma must lie in [0, 1], got 2.0"),
         (["--algorithm", "grpo", "--set", "old_policy_every=0"], "old_policy_every must be at least 1"),
         (["--device", "nonsense"], "unknown device 'nonsense': choose auto, cpu or cuda"),

@@ -207,6 +207,7 @@ class IQLConfig:
 
     def __post_init__(self) -> None:
         check_shares(self, "expectile")
+        check_weights(self)
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,17 @@ class AWRConfig:
     largest_weight: float = 20.0
     trust: bool = True
     """Weigh the temperature by what can be known of other actions; where that is nothing, it is sft."""
+
+    def __post_init__(self) -> None:
+        check_weights(self)
+
+
+def check_weights(config: IQLConfig | AWRConfig) -> None:
+    """Raise a ``UserError`` unless weights exp(temperature * advantage) make sense."""
+    if not 0.0 <= config.temperature < math.inf:
+        raise UserError(f"temperature must not be negative, got {config.temperature}")
+    if not 1.0 <= config.largest_weight < math.inf:
+        raise UserError(f"largest_weight must be at least 1, got {config.largest_weight}")
 
 
 def check_clipping(config: GRPOConfig | PPOConfig) -> None:
