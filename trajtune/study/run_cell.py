@@ -50,7 +50,7 @@ def run_cell(
     recipe, evaluation = settled(recipe, evaluation or Evaluation(), str(where))
     few_digest = signature(few.identity())
     run = Run(few.suite, few.task, few.setting, few.seed, recipe, base.digest, data or few_digest, evaluation)
-    watched = _Watched(few, suite, run.evaluation)
+    watched = _Watched(base, few, suite, run.evaluation)
     told: dict[str, Any] = {}
     began = time.perf_counter()
     try:
@@ -125,12 +125,17 @@ def _finetuned(
 class _Watched:
     """The scores of one run as it goes on."""
 
-    def __init__(self, few: FewShot, suite: Suite, evaluation: Evaluation) -> None:
+    def __init__(self, base: SavedAgent, few: FewShot, suite: Suite, evaluation: Evaluation) -> None:
         self._few, self._suite, self.evaluation = few, suite, evaluation
         self.curve: list[Point] = []
         self.metrics: dict[str, float] = {}
         self.along_seconds = self.final_seconds = 0.0
         self.retained: tuple[Retained, ...] = ()
+        known = sorted(task for task in base.briefs if task != few.task)
+        count = evaluation.forgetting
+        if count > len(known):
+            raise UserError(f"forgetting asks for {count} tasks; the agent was pretrained on {len(known)} others")
+        self._remembered = [known[round(i * (len(known) - 1) / max(1, count - 1))] for i in range(count)]
 
     def add(self, subject: Subject, step: int) -> None:
         """Score a point of the curve."""
@@ -149,13 +154,7 @@ class _Watched:
     def look_back(self, base: SavedAgent, policy: Policy) -> None:
         """Score tasks of pretraining with the agent and with the policy, evenly spread over those there are."""
         e, began = self.evaluation, time.perf_counter()
-        known = sorted(task for task in base.briefs if task != self._few.task)
-        if e.forgetting > len(known):
-            raise UserError(
-                f"forgetting asks for {e.forgetting} tasks; the agent was pretrained on {len(known)} others"
-            )
-        tasks = [known[round(i * (len(known) - 1) / max(1, e.forgetting - 1))] for i in range(e.forgetting)]
-        briefs = {task: base.briefs[task] for task in tasks}
+        briefs = {task: base.briefs[task] for task in self._remembered}
         if briefs:
             agent = base.agent.to(policy.device)
             pairs = [score(each, self._suite, briefs, e.along, e.seed, e.precision) for each in (agent, policy)]
