@@ -67,7 +67,7 @@ class VCriticConfig(CriticConfig):
 
     members: int = 5
     monte_carlo: int = 100
-    """Fewer than a Q function's: states alone, seen often, are soon known by heart (docs/results/selection.md)."""
+    """Fewer than a Q function's: on the point suite more overfitted; no suite's selection has asked."""
     bootstrapped: int = 400
 
 
