@@ -150,7 +150,7 @@ class TestTrust:
         assert trust_in_data(small_policy(), self.data(0.0), 0) == 0.0
 
     def test_grows_with_the_noise(self) -> None:
-        found = [trust_in_data(small_policy(), self.data(noise), 0) for noise in (0.0, 0.06, 0.08, 0.15)]
+        found = [trust_in_data(small_policy(), self.data(noise), 0) for noise in (0.0, 0.08, 0.09, 0.15)]
         assert found == sorted(found) and 0.0 < found[1] < found[2] < 1.0
 
     @pytest.mark.parametrize(
