@@ -25,6 +25,32 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "agent"
 
 
+class TestHalfPrecision:
+    def test_holds_the_rounded_agent_and_the_normaliser_as_it_was(self, tmp_path: Path) -> None:
+        agent = random_agent()
+        agent.observation_mean.fill_(1.0 + 2.0**-20)
+        save_agent(tmp_path / "half", agent, None, {}, {}, "float16")
+        save_agent(tmp_path / "whole", agent, None, {}, {})
+        loaded = load_agent(tmp_path / "half").agent
+        for name, parameter in agent.named_parameters():
+            assert torch.equal(loaded.get_parameter(name), parameter.half().float())
+        assert torch.equal(loaded.observation_mean, agent.observation_mean)
+        assert 0.45 < _size(tmp_path / "half") / _size(tmp_path / "whole") < 0.6
+        save_agent(tmp_path / "again", loaded, None, {}, {})
+        assert load_agent(tmp_path / "again").digest == load_agent(tmp_path / "half").digest
+
+    def test_refuses_what_it_cannot_hold(self, tmp_path: Path) -> None:
+        agent = random_agent()
+        name, parameter = next(iter(agent.named_parameters()))
+        parameter.data.fill_(1e5)
+        with pytest.raises(UserError, match=f"{name} has a weight that float16 cannot hold"):
+            save_agent(tmp_path / "half", agent, None, {}, {}, "float16")
+
+
+def _size(folder: Path) -> int:
+    return (folder / "agent.safetensors").stat().st_size
+
+
 def edit_header(folder: Path, change: Callable[[dict], object], sign: bool = False) -> None:
     """``sign``: as somebody would who knows the format."""
     path = folder / "agent.json"

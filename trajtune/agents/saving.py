@@ -1,5 +1,6 @@
 """Agents on disk: ``agent.json``, ``agent.safetensors`` and the briefs of the tasks that were in the data."""
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -75,9 +76,22 @@ def save_agent(
     suite: str | None,
     briefs: Mapping[int, Brief],
     about: Mapping[str, Any],
+    dtype: str = "float32",
 ) -> None:
-    """Write weights and briefs, then the header that makes the folder an agent. ``about`` holds ``run`` and more."""
-    write_arrays(folder / WEIGHTS, {name: tensor.detach().cpu().numpy() for name, tensor in agent.state_dict().items()})
+    """Write weights and briefs, then the header that makes the folder an agent. ``about`` holds ``run`` and more.
+
+    In float16, parameters are rounded first, and the rounded agent is what the digest names; the normaliser is not.
+    """
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in agent.state_dict().items()}
+    if dtype == "float16":
+        agent = copy.deepcopy(agent)
+        for name, parameter in agent.named_parameters():
+            with np.errstate(over="ignore"):  # it is told below
+                arrays[name] = arrays[name].astype(np.float16)
+            parameter.data = torch.from_numpy(arrays[name].astype(np.float32))
+            if not bool(parameter.isfinite().all()):
+                raise UserError(f"{name} has a weight that float16 cannot hold: store it in float32 (dtype)")
+    write_arrays(folder / WEIGHTS, arrays)
     header = {
         "agent": agent.kind,
         "spec": asdict(agent.spec),  # type: ignore[call-overload]

@@ -99,6 +99,8 @@ class PretrainConfig:
     """Its sizes, such as ``{"layers": 6, "width": 128, "prompt": 5, "dropout": 0.1}``."""
     quality: str = "medium"
     """Which trajectories to learn from: an agent with room to improve is the paper's situation (FACTS section 3)."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """What weights are rounded to in the end and stored in; float16 takes half the space."""
     training: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=2000, learning_rate=3e-4, warmup=200, schedule="cosine", checkpoint_every=500, log_every=50
@@ -108,5 +110,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.agent not in AGENTS:
             raise unknown("agent", self.agent, AGENTS)
+        if self.dtype not in ("float32", "float16"):
+            raise UserError(f"weights are stored in float32 or float16, not {self.dtype}")
         if self.training.learning_rate is None:
             raise UserError("pretraining has no learning rate of its own: give one")

@@ -99,7 +99,7 @@ def pretrain(
         return SavedAgent.of(trained, dataset.suite)
     command = _command(dataset, config, tasks, processes)
     made = {"run": run, "log": log, "command": command, "data_command": dataset.metadata.get("command")}
-    save_agent(folder, trained, dataset.suite, briefs, made)
+    save_agent(folder, trained, dataset.suite, briefs, made, config.dtype)
     clear(folder, [CHECKPOINT])
     return load_agent(folder)
 
@@ -108,6 +108,7 @@ def _command(dataset: Dataset, config: PretrainConfig, tasks: list[int], process
     """Return the command line that makes this agent, but for its folder."""
     words = ["trajtune", "pretrain", "--data", dataset.path.name, "--tasks", ",".join(map(str, tasks))]
     words += ["--agent", config.agent, "--quality", config.quality]
+    words += ["--dtype", config.dtype]
     words += [f"--set {name}={value}" for name, value in config.options.items()]
     for name in asdict(config.training):
         words += [f"--{name.replace('_', '-')}", str(getattr(config.training, name))]
