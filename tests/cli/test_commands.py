@@ -80,7 +80,9 @@ def test_what_a_critic_is_worth_is_shown(
 ) -> None:
     short = ("--set", "critic.monte_carlo=20", "--set", "critic.bootstrapped=20", "--set", "trust=false")
     more = (*finetune(point_agent_folder, point_data.path, tmp_path / "delta"), "--quality", "medium", *short)
-    told = result(capsys, *more)["facts"]
+    found = result(capsys, *more)
+    told, notes = found["facts"], found["notes"]
+    assert notes == []
     assert {"critic_error", "critic_rank"} <= set(told)
     assert f"{told['critic_error']:.3g}"[:4] in text(capsys, *more)
     shown = text(capsys, "inspect", tmp_path / "delta")

@@ -172,3 +172,10 @@ def test_where_nothing_is_trusted_it_is_the_base_algorithm_to_the_bit(
         insisted = tuned(point_agent, one, name, "full", config, options={"trust": False, **quick(name)})
         assert not all(torch.equal(t, plain.policy.delta()[n]) for n, t in insisted.policy.delta().items())
         assert insisted.notes == () and "critic_error" not in guided.facts
+
+
+def test_without_a_weight_no_critic_is_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trajtune.algorithms.qp.trusted_critic", None)  # asking for one would fail
+    algo = make_algorithm("qp-sft", {"alpha": 0.0, "trust": False})
+    algo.setup(small_policy(), some_trajectories((30, 30), (False, False)), 0)
+    assert algo.networks() == {} and algo.facts() == {} and algo.notes() == []

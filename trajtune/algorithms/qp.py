@@ -34,7 +34,7 @@ def of_base(named: Mapping[str, T]) -> dict[str, T]:
 class QGuided(Algorithm[B]):
     """Any base algorithm with a Q term. The critics learn by double Q-learning from the target policy's actions."""
 
-    owned: OwnedCritic | None
+    owned: OwnedCritic | None = None
     """None where alpha is nothing: it is the base algorithm then, to the bit, and costs what that costs."""
     target_policy: Held
     trust: Held
@@ -46,9 +46,10 @@ class QGuided(Algorithm[B]):
 
     def setup(self, policy: Policy, data: Trajectories, seed: int) -> None:
         self.base.setup(policy, data, seed)
+        if self.config.alpha == 0.0:
+            return
         found = trusted_critic(policy, data, seed, self.critic_config, "q", self.config.trust)
-        self._facts, self._notes = found.facts, found.notes
-        self.owned = found.owned if self.config.alpha != 0.0 else None
+        self._facts, self._notes, self.owned = found.facts, found.notes, found.owned
         if self.owned is not None:
             self.target_policy = Held(policy.trainable())
             self.trust = Held({"alpha": torch.tensor(self.config.alpha * found.trust)}).to(policy.device)

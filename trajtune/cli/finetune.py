@@ -71,4 +71,5 @@ class Finetune:
         for note in done.notes:
             out.say(note)
         out.say(f"{moved:,} numbers moved ({size_text(moved)}); the delta is in {self.out}")
-        out.result({"out": str(self.out), "numbers": moved, "log": done.log, "facts": dict(done.facts)})
+        told = {"facts": dict(done.facts), "notes": list(done.notes)}
+        out.result({"out": str(self.out), "numbers": moved, "log": done.log, **told})
