@@ -11,12 +11,15 @@ import pytest
 from tests.experts.collecting import CONFIG, DATA, HEADER, MARK, ONE, Killed, Mortal, contents
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
+from trajtune.experts import collect as collecting
+from trajtune.experts import ladder
 from trajtune.experts.actors import random_actor
 from trajtune.experts.collect import collect
 from trajtune.experts.ladder import MEDIUM
-from trajtune.experts.recording import mean_return, record, record_seeds
+from trajtune.experts.recording import Episode, mean_return, record, record_seeds
 from trajtune.progress import silent
 from trajtune.suites import get_suite
+from trajtune.suites.base import Acting, Suite
 
 # The same bits
 
@@ -52,6 +55,42 @@ def test_a_task_does_not_depend_on_the_tasks_beside_it(expected: dict[str, bytes
     both = json.loads(expected[HEADER])
     assert alone.metadata["sources"]["9"] == both["sources"]["9"]
     assert alone.references(9) == both["references"]["9"]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many episodes were recorded at once, each time."""
+    found: list[int] = []
+
+    def watched(suite: Suite, task: int, acting: Acting, seeds: list[int], sampled: bool = True) -> list[Episode]:
+        found.append(len(seeds))
+        return record(suite, task, acting, seeds, sampled)
+
+    monkeypatch.setattr(ladder, "record", watched)
+    return found
+
+
+def test_however_many_are_wanted_few_are_held_at_once(
+    held: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = replace(ONE, qualities=("expert", "random"), trajectories=5)
+    collect(many, tmp_path / "whole")
+    assert held == [5, 5]
+    held.clear()
+    monkeypatch.setattr(ladder, "CHUNK", 2)
+    collect(many, tmp_path / "chunks")
+    assert held == [2, 2, 1] * 2
+    assert contents(tmp_path / "chunks") == contents(tmp_path / "whole")
+
+
+def test_the_first_that_are_held_decide_what_medium_is(
+    held: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "CHUNK", 3)
+    monkeypatch.setattr(collecting, "CHUNK", 3)
+    data = collect(replace(ONE, trajectories=7), tmp_path)
+    assert max(held) == 3 and held[-2:] == [3, 1]
+    assert len(data.select([9], "medium")) == len(data.select([9], "expert")) == 7
 
 
 # What is in it

@@ -125,8 +125,8 @@ class DatasetWriter:
         if (ACHIEVED in given) != (ACHIEVED in self._shapes):
             told = "gives" if ACHIEVED in given else "does not give"
             raise UserError(f"trajectory {number} {told} {ACHIEVED}, for which the writer has {self._dims}")
-        known = [each is not None for each in self._index["final_observations"]]
-        if known and known[0] != ("final_observation" in given):
+        before = self._index["final_observations"]
+        if before and (before[0] is not None) != ("final_observation" in given):
             raise UserError(f"trajectory {number}: the final observation is known in all trajectories or in none")
 
     def finish(self, metadata: dict[str, Any]) -> Dataset:

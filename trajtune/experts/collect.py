@@ -4,6 +4,7 @@ Every finished piece is a file, so the same command continues where it was kille
 """
 
 import functools
+import itertools
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from trajtune.data.writer import DatasetWriter
 from trajtune.errors import UserError, unknown
 from trajtune.experts.config import CollectConfig
 from trajtune.experts.ladder import RANDOM_POLICY, Ladder, record_medium
-from trajtune.experts.parts import achieved_width, part_is_finished, part_path, read_about, read_episodes, write_part
-from trajtune.experts.recording import Episode, mean_return, random_return, record_seeds
+from trajtune.experts.parts import achieved_width, part_path, read_about, read_part, write_part
+from trajtune.experts.recording import CHUNK, random_return, record_seeds
 from trajtune.experts.sources import sources_of, updates_of
+from trajtune.files import read_json, write_json
 from trajtune.processes import worker_pool
 from trajtune.progress import Progress, silent
 from trajtune.seeds import LIMIT
@@ -99,43 +101,48 @@ def _command(config: CollectConfig) -> str:
 
 
 def _collect_task(job: tuple[CollectConfig, str, int, list[Rung]]) -> None:
-    """Record every quality of one task, each into a file of its own."""
+    """Record every quality of one task, the expert first: medium is found between its return and the random one's."""
     config, parts, task, rungs = job
-    paths = {quality: part_path(Path(parts), task, quality) for quality in config.qualities}
-    paths = {quality: path for quality, path in paths.items() if not part_is_finished(path)}
-    if not paths:
+    known = _known(Path(parts), task)
+    if known.exists():
         return
     suite = get_suite(config.suite)
     assert config.experts is not None
     ladder = Ladder(suite, task, sources_of(suite)[config.experts], rungs)
     seeds = functools.partial(record_seeds, config.seed, task)
+    paths = {quality: part_path(Path(parts), task, quality) for quality in config.qualities}
     references = {"random": random_return(suite, config.seed, task)}
-    expert: list[Episode] = []
     if rungs:
         # The expert acts by its mean, as it would be deployed; medium policies by sampling, as SAC does as it learns.
-        expert = ladder.record(ladder.top, seeds("expert", config.trajectories), sampled=rungs[-1].sampled)
-        references["expert"] = mean_return(expert)
-    for quality, path in paths.items():
-        if quality == "random":
-            policy, episodes = RANDOM_POLICY, ladder.record(0.0, seeds("random data", config.trajectories))
-        elif quality == "expert":
-            policy, episodes = ladder.name(ladder.top), expert
-        else:
-            trials = seeds("trial", TRIALS)
-            policy, episodes = record_medium(ladder, references, trials, seeds("medium", config.trajectories))
-        write_part(path, episodes, policy, references)
+        path = paths.get("expert", part_path(Path(parts), task, "expert"))
+        if not path.exists():
+            chunks = ladder.chunks(ladder.top, seeds("expert", config.trajectories), sampled=rungs[-1].sampled)
+            write_part(path, chunks, ladder.name(ladder.top))
+        references["expert"] = read_about(path)["mean_return"]
+    if "random" in paths and not paths["random"].exists():
+        write_part(paths["random"], ladder.chunks(0.0, seeds("random data", config.trajectories)), RANDOM_POLICY)
+    if "medium" in paths and not paths["medium"].exists():
+        wanted = seeds("medium", config.trajectories)
+        place, first = record_medium(ladder, references, seeds("trial", TRIALS), wanted[:CHUNK])
+        chunks = itertools.chain([first], ladder.chunks(place, wanted[CHUNK:]))
+        write_part(paths["medium"], chunks, ladder.name(place))
+    write_json(known, references)
+
+
+def _known(parts: Path, task: int) -> Path:
+    """Where a task's reference returns are, once all of it is recorded."""
+    return parts / f"{task:03d}.json"
 
 
 def _assemble(suite: Suite, config: CollectConfig, folder: Path) -> Dataset:
-    references: dict[str, dict[str, float]] = {}
     sources: dict[str, dict[str, Any]] = {}
+    references = {str(task): read_json(_known(folder / PARTS, task), "reference returns") for task in config.tasks}
     found = {(t, q): part_path(folder / PARTS, t, q) for t in config.tasks for q in config.qualities}
     width = achieved_width(list(found.values()))
     with DatasetWriter(folder, suite.observation_dim, suite.action_dim, config.dtype, achieved_dim=width) as writer:
         for (task, quality), path in found.items():
-            source, references[str(task)] = read_about(path)
-            sources.setdefault(str(task), {})[quality] = source
-            for episode in read_episodes(path):
+            sources.setdefault(str(task), {})[quality] = read_about(path)
+            for episode in read_part(path):
                 writer.add(
                     episode["observations"],
                     episode["actions"],

@@ -1,10 +1,11 @@
 """From the random policy to the expert: the rungs a suite's experts leave, and the search for medium quality."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trajtune.errors import UserError
 from trajtune.experts.actors import blend, random_actor
-from trajtune.experts.recording import Episode, mean_return, record
+from trajtune.experts.recording import CHUNK, Episode, mean_return, record
 from trajtune.suites.base import Acting, ExpertSource, Rung, Suite
 
 MEDIUM = (1 / 3, 1 / 2)
@@ -47,11 +48,16 @@ class Ladder:
         """Record one episode a seed with the policy at a place."""
         return record(self.suite, self.task, self.acting(place), seeds, sampled)
 
+    def chunks(self, place: float, seeds: list[int], sampled: bool = True) -> Iterator[list[Episode]]:
+        """Record the same, not more than ``CHUNK`` episodes at a time."""
+        for first in range(0, len(seeds), CHUNK):
+            yield self.record(place, seeds[first : first + CHUNK], sampled)
+
 
 def record_medium(
     ladder: Ladder, references: dict[str, float], trial_seeds: list[int], seeds: list[int]
-) -> tuple[str, list[Episode]]:
-    """Return a policy of medium quality, as text, and its episodes.
+) -> tuple[float, list[Episode]]:
+    """Return the place of a policy of medium quality, and its episodes.
 
     A bisection over the ladder from the random policy to the expert, on the episodes of ``trial_seeds``: first over
     checkpoints, then between two neighbours, whose actions are blended, because returns may jump across the whole
@@ -94,7 +100,7 @@ def record_medium(
             reopened *= 2.0
         place = (low + high) / 2
     assert best is not None
-    return ladder.name(best[1]), best[2]
+    return best[1], best[2]
 
 
 def _between(low: float, high: float) -> float:

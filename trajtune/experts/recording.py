@@ -13,6 +13,8 @@ from trajtune.suites import get_suite
 from trajtune.suites.base import Acting, Array, Suite
 
 RANDOM_EPISODES = 20
+CHUNK = 100
+"""Episodes that are recorded, and held in memory, at once."""
 
 
 @dataclass(frozen=True)
