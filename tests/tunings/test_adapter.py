@@ -64,7 +64,35 @@ def test_plain_peft_loads_them(point_agent: SavedAgent, point_few: FewShot, tmp_
     assert json.loads((tmp_path / "adapter_config.json").read_text())["peft_type"] == options.get("method", "LORA")
     loaded = PeftModel.from_pretrained(copy.deepcopy(point_agent.agent), str(tmp_path)).eval()
     with torch.no_grad():
-        assert torch.equal(loaded.base_model.model(batch), done.policy(batch))
+        torch.testing.assert_close(loaded.base_model.model(batch), done.policy(batch), rtol=0, atol=1e-5)
+
+
+SUMMED: dict[str, tuple[dict[str, Any], bool]] = {
+    "LoRA": ({}, True),
+    "rank-stabilised": ({"options": {"use_rslora": True, "lora_alpha": 3}}, True),
+    "dropout": ({"options": {"lora_dropout": 0.1}}, False),
+    "biases": ({"options": {"bias": "lora_only"}}, False),
+    "bias of B": ({"options": {"lora_bias": True}}, False),
+    "DoRA": ({"options": {"use_dora": True}}, False),
+    "IA3": ({"method": "IA3"}, False),
+}
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_adding_to_the_weights_is_adding_to_the_outputs(point_agent: SavedAgent, point_few: FewShot, name: str) -> None:
+    """Values and gradients are those of PEFT's own pass; what is no sum of weights goes through PEFT."""
+    options, summed = SUMMED[name]
+    policy = make_policy("adapter", point_agent.agent, point_few.brief.prompts[:1], options, std=0.2)
+    batch = few_batch(point_agent, point_few)
+    assert len(policy._plain) == (4 * BLOCKS if summed else 0)
+    for parameter in policy.trainable().values():
+        parameter.data.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    found = []
+    for mean in (policy(batch), policy.agent(batch)):
+        mean.square().sum().backward()
+        found.append((mean.detach(), {n: p.grad for n, p in policy.trainable().items()}))
+        policy.zero_grad()
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
 
 def test_eva_starts_from_what_the_data_vary_in(point_agent: SavedAgent, point_few: FewShot) -> None:
