@@ -218,6 +218,8 @@ def test_a_foreign_dataset_is_refused(tmp_path: Path) -> None:
         ({"dtype": "float8"}, "unknown dtype 'float8'"),
         ({"experts": "script"}, "unknown source of experts 'script': did you mean scripted?"),
         ({"experts": "per-task"}, "suite point does not say how long an expert must train"),
+        ({"composition": "replays"}, "unknown composition 'replays': did you mean replay?"),
+        ({"composition": "replay"}, "experts scripted leave nothing of their training: --composition replay needs"),
         ({"experts": "random"}, "leave no data of quality expert: collect the quality random"),
         ({"suite": "cheetah-vel", "experts": "scripted"}, "choose one of shipped, goal-conditioned, per-task"),
         ({"updates": -1}, "updates must be at least 1"),

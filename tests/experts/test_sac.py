@@ -1,13 +1,16 @@
 """Training SAC experts, with the experts extra installed: stopped and resumed equals uninterrupted, bit for bit."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.experts.walkers import walkers
 from trajtune.errors import UserError
+from trajtune.experts import collect as collecting
 from trajtune.experts.collect import collect
 from trajtune.experts.config import CollectConfig
 from trajtune.experts.sac import SACConfig, train_expert
@@ -65,3 +68,42 @@ def test_an_environment_of_gymnasium_from_training_to_data(tmp_path: Path) -> No
     assert 1 / 3 <= (medium - reference["random"]) / (reference["expert"] - reference["random"]) <= 1 / 2
     assert data.metadata["run"]["experts"] == "per-task"
     assert (tmp_path / "experts" / "per-task" / "task-000" / "expert.json").exists()
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the collection find the walkers by their name."""
+    monkeypatch.setattr(collecting, "get_suite", lambda name: walkers())
+
+
+@pytest.mark.usefixtures("known")
+def test_what_it_did_as_it_learned_is_data(tmp_path: Path) -> None:
+    """Every episode of the replay is one that the environment gives again for its seed and actions."""
+    suite = walkers()
+    horizon, count = suite.horizon(1), 40
+    config = CollectConfig("walkers", (1,), experts="per-task", composition="replay", trajectories=count, updates=1500)
+    data = collect(config, tmp_path)
+    env = suite.make(suite.task(1))
+    for quality in ("expert", "medium"):
+        some = data.select([1], quality)
+        assert len(some) == count
+        part = some.loaded()
+        for start, length, seed in list(zip(part.start, part.length, part.seed, strict=True))[:: count // 5]:
+            observation, _ = env.reset(seed=int(seed))
+            for row in range(start, start + length):
+                np.testing.assert_allclose(part.observations[row], suite.view(observation), atol=1e-5)
+                observation, reward, terminated, *_ = env.step(part.actions[row])
+                assert reward == pytest.approx(part.rewards[row], abs=1e-5)
+            assert terminated or length == horizon
+    expert, medium = (data.metadata["sources"]["1"][quality] for quality in ("expert", "medium"))
+    assert expert["policy"] == "the first 100% of training actor-000001500" and "50%" in medium["policy"]
+    assert expert["mean_return"] != medium["mean_return"]
+    header = json.loads((tmp_path / "experts" / "per-task" / "task-001" / "expert.json").read_text())
+    assert set(header["replay"]) <= {path.name for path in (tmp_path / "experts" / "per-task" / "task-001").iterdir()}
+
+
+@pytest.mark.usefixtures("known")
+def test_a_training_that_was_too_short_for_the_data(tmp_path: Path) -> None:
+    config = CollectConfig("walkers", (1,), experts="per-task", composition="replay", trajectories=10**4, updates=1200)
+    with pytest.raises(UserError, match=r"episodes in the part of its training that is expert, 10000 were asked for"):
+        collect(config, tmp_path)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from trajtune.errors import UserError
 from trajtune.rollout.score import evaluate
 from trajtune.study.declaration import Method, Source, Study
 from trajtune.study.results import Result, read_results
-from trajtune.study.runners.local import run_study
+from trajtune.study.runners.local import apart, run_study
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.training.deltas import load_delta
 from trajtune.training.finetune import finetune
@@ -47,6 +47,22 @@ def numbers(results: list[Result]) -> list[Result]:
 
 def files_of(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in out.rglob("task-*.json")}
+
+
+def test_workers_have_different_few_shot_sets_at_a_time() -> None:
+    @dataclass
+    class Some:
+        few_shot: str
+
+    @dataclass
+    class Job:
+        run: Some
+        name: str
+
+    jobs = [Job(Some(name[0]), name) for name in ("a1", "a2", "a3", "b1", "b2", "c1")]
+    assert [job.name for job in apart(jobs, 0)] == ["a1", "a2", "a3", "b1", "b2", "c1"]
+    assert [job.name for job in apart(jobs, 2)] == ["a1", "b1", "a2", "b2", "a3", "c1"]
+    assert [job.name for job in apart(jobs, 8)] == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
 def test_results_are_those_of_the_pieces_alone(

@@ -28,6 +28,8 @@ class Collect:
     """all, train, test, or a list such as 0,3,7."""
     trajectories: int = CollectConfig.trajectories
     """Trajectories a task and quality."""
+    composition: Literal["checkpoints", "replay"] = "checkpoints"  # CollectConfig.composition
+    """Of checkpoints of the experts, or (per-task) of all they did as they learned: its first half is medium."""
     updates: int = CollectConfig.updates
     """Gradient steps of each SAC expert that is trained; 0 is the suite's own number."""
     seed: int = CollectConfig.seed
@@ -50,6 +52,7 @@ class Collect:
             qualities=tuple(self.quality.split(",")),
             trajectories=self.trajectories,
             experts=self.experts,
+            composition=self.composition,
             updates=self.updates,
             seed=self.seed,
             dtype=self.dtype,
@@ -71,7 +74,7 @@ class Collect:
         columns = ["quality", "mean return", "lowest task", "highest", "normalised", "lowest", "highest", "success"]
         out.table(columns, rows)
         off = [x for x in summary.get("medium", {}).get("normalised", []) if not MEDIUM[0] <= x <= MEDIUM[1]]
-        if off:
+        if off and self.composition == CollectConfig.composition:
             out.say(f"warning: medium lies outside [1/3, 1/2] on {len(off)} tasks; no policy inside was found")
         out.say(f"{len(data.trajectories)} trajectories of {len(config.tasks)} tasks are in {self.out}")
         out.result({"out": str(self.out), "trajectories": len(data.trajectories), "qualities": summary})

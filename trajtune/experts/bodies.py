@@ -15,6 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from trajtune.seeds import stream
 from trajtune.suites.base import Array, Relabel, Suite
 
+ACHIEVED, SUCCESS = TOLD = "achieved", "success"  # what bodies may tell of a step beside the reward
+
+
+def episode_stream(seed: int, round: int, body: int, episode: int) -> np.random.Generator:
+    """What decides an episode: its goal, if it is drawn, then its reset seed."""
+    return stream(seed, "expert episode", round, body, episode)
+
 
 class SuiteVecEnv(VecEnv):
     """``n`` bodies of a suite that advance together; the observation [R + G] is the raw one with the goal behind it.
@@ -43,7 +50,7 @@ class SuiteVecEnv(VecEnv):
         return self.reset()
 
     def _begin_episode(self, i: int) -> None:
-        rng = stream(self._seed, "expert episode", self._round, i, self._episode[i])
+        rng = episode_stream(self._seed, self._round, i, int(self._episode[i]))
         if self._relabel is not None:
             self._goal[i] = self._relabel.random_goals(rng, 1)[0]
         self._observation[i], _ = self._envs[i].reset(seed=int(rng.integers(2**31)))
@@ -67,8 +74,8 @@ class SuiteVecEnv(VecEnv):
         for i, env in enumerate(self._envs):
             self._observation[i], rewards[i], terminated, truncated, info = env.step(self._actions[i])
             if self._relabel is not None:
-                rewards[i] = self._relabel.reward(info["achieved"], self._actions[i], self._goal[i])
-                infos[i]["achieved"] = info["achieved"]
+                rewards[i] = self._relabel.reward(info[ACHIEVED], self._actions[i], self._goal[i])
+            infos[i].update({name: np.atleast_1d(info[name]).astype(float) for name in TOLD if name in info})
             dones[i] = terminated or truncated
             if dones[i]:
                 infos[i]["TimeLimit.truncated"] = truncated and not terminated
@@ -106,31 +113,34 @@ class RelabelBuffer(ReplayBuffer):
     def __init__(self, *args: Any, relabel: Relabel | None, goal_dim: int, seed: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._relabel, self._seed, self._goal_dim = relabel, seed, goal_dim
-        self.achieved: Array | None = None
+        self._told: dict[str, Array] = {}
 
     def add(
         self, obs: Array, next_obs: Array, action: Array, reward: Array, done: Array, infos: Sequence[dict[str, Any]]
     ) -> None:
-        if self._relabel is not None:
-            self._keep(np.stack([info["achieved"] for info in infos]))
+        for name in TOLD:
+            if all(name in info for info in infos):
+                told = np.stack([info[name] for info in infos])
+                self._row(name, told)[self.pos] = told
         super().add(obs, next_obs, action, reward, done, list(infos))
 
-    def _keep(self, achieved: Array) -> None:
-        if self.achieved is None:
-            self.achieved = np.zeros((self.buffer_size, *achieved.shape), np.float32)
-        self.achieved[self.pos] = achieved
+    def _row(self, name: str, like: Array) -> Array:
+        """The column of what is told under a name; ``like`` is one row of it."""
+        if name not in self._told:
+            self._told[name] = np.zeros((self.buffer_size, *like.shape), np.float32)
+        return self._told[name]
 
     def columns(self, rows: slice) -> dict[str, Array]:
         """Return views of the transitions in some rows [rows, n, ...]."""
         names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
         found: dict[str, Array] = {name: getattr(self, name)[rows] for name in names}
-        return found if self.achieved is None else {**found, "achieved": self.achieved[rows]}
+        return {**found, **{name: column[rows] for name, column in self._told.items()}}
 
     def append(self, columns: dict[str, Array]) -> None:
         """Put back what ``columns`` gave of the rows that come next."""
         rows = slice(self.pos, self.pos + len(columns["rewards"]))
-        if self.achieved is None and "achieved" in columns:
-            self.achieved = np.zeros((self.buffer_size, *columns["achieved"].shape[1:]), np.float32)
+        for name in columns.keys() & set(TOLD):
+            self._row(name, columns[name][0])
         for name, view in self.columns(rows).items():
             view[:] = columns[name]
         self.pos = int(rows.stop)
@@ -142,8 +152,7 @@ class RelabelBuffer(ReplayBuffer):
         obs, next_obs = self.observations[row, body], self.next_observations[row, body]
         action, reward = self.actions[row, body], self.rewards[row, body]
         if self._relabel is not None:
-            assert self.achieved is not None
-            achieved = self.achieved[row, body]
+            achieved = self._told[ACHIEVED][row, body]
             goal = obs[:, -self._goal_dim :].copy()
             kind = np.arange(batch_size) % 8
             goal[kind < 3] = self._relabel.random_goals(rng, int(np.sum(kind < 3)))

@@ -5,6 +5,7 @@ Every finished piece is a file, so the same command continues where it was kille
 
 import functools
 import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from trajtune.errors import UserError, unknown
 from trajtune.experts.config import CollectConfig
 from trajtune.experts.ladder import RANDOM_POLICY, Ladder, record_medium
 from trajtune.experts.parts import achieved_width, part_path, read_about, read_part, write_part
-from trajtune.experts.recording import CHUNK, random_return, record_seeds
-from trajtune.experts.sources import sources_of, updates_of
+from trajtune.experts.recording import CHUNK, RANDOM_EPISODES, mean_return, random_return, record_seeds
+from trajtune.experts.sources import PerTask, sources_of, updates_of
 from trajtune.files import read_json, write_json
 from trajtune.processes import worker_pool
 from trajtune.progress import Progress, silent
@@ -72,9 +73,15 @@ def _checked(config: CollectConfig, suite: Suite) -> tuple[CollectConfig, Expert
     name = next(iter(sources)) if config.experts is None else config.experts
     if name not in sources:
         raise unknown("source of experts", name, sources)
-    updates = updates_of(suite, sources[name], config.updates)
-    sources[name].check(suite, config.qualities, updates)
-    return replace(config, experts=name, updates=updates), sources[name]
+    source, updates = sources[name], updates_of(suite, sources[name], config.updates)
+    source.check(suite, config.qualities, updates)
+    if config.composition not in COMPOSITIONS:
+        raise unknown("composition", config.composition, COMPOSITIONS)
+    if config.composition == "replay":
+        if not isinstance(source, PerTask):
+            raise UserError(f"experts {name} leave nothing of their training: --composition replay needs per-task")
+        source = replace(source, keep_replay=True)
+    return replace(config, experts=name, updates=updates), source
 
 
 def _plain(config: CollectConfig) -> dict[str, Any]:
@@ -90,6 +97,7 @@ def _command(config: CollectConfig) -> str:
     """Return the command line that makes this dataset, but for its folder."""
     options = {
         "experts": config.experts,
+        "composition": config.composition,
         "quality": ",".join(config.qualities),
         "tasks": ",".join(map(str, config.tasks)),
         "trajectories": config.trajectories,
@@ -101,7 +109,7 @@ def _command(config: CollectConfig) -> str:
 
 
 def _collect_task(job: tuple[CollectConfig, str, int, list[Rung]]) -> None:
-    """Record every quality of one task, the expert first: medium is found between its return and the random one's."""
+    """Record every quality of one task."""
     config, parts, task, rungs = job
     known = _known(Path(parts), task)
     if known.exists():
@@ -109,24 +117,55 @@ def _collect_task(job: tuple[CollectConfig, str, int, list[Rung]]) -> None:
     suite = get_suite(config.suite)
     assert config.experts is not None
     ladder = Ladder(suite, task, sources_of(suite)[config.experts], rungs)
+    missing = {quality: part_path(Path(parts), task, quality) for quality in config.qualities}
+    missing = {quality: path for quality, path in missing.items() if not path.exists()}
     seeds = functools.partial(record_seeds, config.seed, task)
-    paths = {quality: part_path(Path(parts), task, quality) for quality in config.qualities}
+    if "random" in missing:
+        write_part(missing.pop("random"), ladder.chunks(0.0, seeds("random data", config.trajectories)), RANDOM_POLICY)
     references = {"random": random_return(suite, config.seed, task)}
     if rungs:
-        # The expert acts by its mean, as it would be deployed; medium policies by sampling, as SAC does as it learns.
-        path = paths.get("expert", part_path(Path(parts), task, "expert"))
-        if not path.exists():
-            chunks = ladder.chunks(ladder.top, seeds("expert", config.trajectories), sampled=rungs[-1].sampled)
-            write_part(path, chunks, ladder.name(ladder.top))
-        references["expert"] = read_about(path)["mean_return"]
-    if "random" in paths and not paths["random"].exists():
-        write_part(paths["random"], ladder.chunks(0.0, seeds("random data", config.trajectories)), RANDOM_POLICY)
-    if "medium" in paths and not paths["medium"].exists():
-        wanted = seeds("medium", config.trajectories)
-        place, first = record_medium(ladder, references, seeds("trial", TRIALS), wanted[:CHUNK])
-        chunks = itertools.chain([first], ladder.chunks(place, wanted[CHUNK:]))
-        write_part(paths["medium"], chunks, ladder.name(place))
+        COMPOSITIONS[config.composition](ladder, seeds, config.trajectories, missing, Path(parts), references)
     write_json(known, references)
+
+
+Seeds = Callable[[str, int], list[int]]
+"""Reset seeds of a kind of episodes of the task, so many."""
+
+
+def _from_checkpoints(
+    ladder: Ladder, seeds: Seeds, count: int, missing: Mapping[str, Path], parts: Path, references: dict[str, float]
+) -> None:
+    """The expert first: medium is found between its return and the random one's.
+
+    The expert acts by its mean, as it would be deployed; medium policies by sampling, as SAC does as it learns.
+    """
+    path = part_path(parts, ladder.task, "expert")
+    if not path.exists():
+        best = ladder.chunks(ladder.top, seeds("expert", count), sampled=ladder.rungs[-1].sampled)
+        write_part(path, best, ladder.name(ladder.top))
+    references["expert"] = read_about(path)["mean_return"]
+    if "medium" in missing:
+        wanted = seeds("medium", count)
+        place, first = record_medium(ladder, references, seeds("trial", TRIALS), wanted[:CHUNK])
+        write_part(
+            missing["medium"], itertools.chain([first], ladder.chunks(place, wanted[CHUNK:])), ladder.name(place)
+        )
+
+
+def _from_replay(
+    ladder: Ladder, seeds: Seeds, count: int, missing: Mapping[str, Path], parts: Path, references: dict[str, float]
+) -> None:
+    """What the expert lived through as it learned. The reference is the expert that came of it, by its mean."""
+    from trajtune.experts.replay import SHARES, replayed
+
+    references["expert"] = mean_return(ladder.record(ladder.top, seeds("expert", RANDOM_EPISODES), sampled=False))
+    where = Path(ladder.rungs[-1].key).parent
+    for quality, path in missing.items():
+        policy = f"the first {SHARES[quality]:.0%} of training {ladder.name(ladder.top)}"
+        write_part(path, replayed(where, ladder.suite, ladder.task, quality, count), policy)
+
+
+COMPOSITIONS = {"checkpoints": _from_checkpoints, "replay": _from_replay}
 
 
 def _known(parts: Path, task: int) -> Path:

@@ -33,6 +33,8 @@ class SACConfig:
     """Updates between two saved actors."""
     save_every: int = 20_000
     """Updates between two saved states of the whole training run."""
+    keep_replay: bool = False
+    """Whether the transitions that it learned from stay, in the files that the header names under ``replay``."""
 
 
 def train_expert(
@@ -54,24 +56,26 @@ def train_expert(
     run = {"suite": suite.name, "task": task, "seed": seed, **asdict(config)}
     if artifacts.finished(folder, artifacts.EXPERT, run) is None:
         artifacts.claim(folder, artifacts.EXPERT, run)
-        _train(suite, task, config, folder, seed, progress, stage)
-        artifacts.finish(folder, artifacts.EXPERT, {"run": run}, [path.name for path in sorted(folder.glob(ACTORS))])
-    unfinished = [path for pattern in ("state.json", "state-*", "replay-*") for path in folder.glob(pattern)]
+        replay = _train(suite, task, config, folder, seed, progress, stage)
+        kept = [*sorted(path.name for path in folder.glob(ACTORS)), *replay]
+        artifacts.finish(folder, artifacts.EXPERT, {"run": run, **({"replay": replay} if replay else {})}, kept)
+    patterns = ("state.json", "state-*", *([] if config.keep_replay else ["replay-*"]))
+    unfinished = [path for pattern in patterns for path in folder.glob(pattern)]
     artifacts.clear(folder, [path.name for path in unfinished])  # the run is complete: only its actors are of use
     return sorted(folder.glob(ACTORS))
 
 
 def _train(
     suite: Suite, task: int | None, config: SACConfig, folder: Path, seed: int, progress: Progress, stage: str
-) -> None:
+) -> list[str]:
+    """Train to the end, and return the files of the transitions if they are to be kept."""
     try:
         from sbx import SAC
     except ImportError as error:
         raise UserError(f"training experts needs the extra: pip install 'trajtune[experts]' ({error})") from None
     from trajtune.experts.bodies import RelabelBuffer, SuiteVecEnv
 
-    horizon = suite.longest if task is None else suite.horizon(task)
-    round_steps = -(-horizon // CHUNK) * CHUNK
+    round_steps = steps_of_a_round(suite.longest if task is None else suite.horizon(task))
     updates_per_round = round_steps * BODIES // 4
     rounds = -(-config.updates // updates_per_round) + -(-config.learning_starts // (round_steps * BODIES))
     env = SuiteVecEnv(suite, task, BODIES, seed)
@@ -110,6 +114,16 @@ def _train(
         progress(stage, min(model._n_updates, config.updates), config.updates)
     _save_actor(model, folder / f"actor-{config.updates:09d}.safetensors")
     env.close()
+    if not config.keep_replay:
+        return []
+    if buffer.pos > saved_rows:
+        _save_state(model, folder, done, saved_rows, last_actor)
+    return list(read_json(folder / "state.json", "expert")["replay"])
+
+
+def steps_of_a_round(horizon: int) -> int:
+    """Return how long every body acts before all begin anew: an episode, in whole calls of the learner."""
+    return -(-horizon // CHUNK) * CHUNK
 
 
 def _save_actor(model: Any, path: Path) -> None:

@@ -64,12 +64,14 @@ class PerTask(_Trained):
     """One SAC a task, on the environment's own reward: the paper's protocol, and all that an unknown reward allows."""
 
     summary: str = "one SAC a task"
+    keep_replay: bool = False
+    """Whether what they lived through as they learned stays beside them."""
 
     def ladders(
         self, suite: Suite, tasks: Sequence[int], folder: Path, updates: int, seed: int, progress: Progress
     ) -> dict[int, list[Rung]]:
         """Train one expert after another, or go on with the one that was stopped."""
-        config, found = SACConfig(updates), {}
+        config, found = SACConfig(updates, keep_replay=self.keep_replay), {}
         for number, task in enumerate(tasks, 1):
             stage, where = (
                 f"training expert {number} of {len(tasks)}, task {task} (updates)",

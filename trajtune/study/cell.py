@@ -63,6 +63,11 @@ class Run:
     evaluation: Evaluation
 
     @property
+    def few_shot(self) -> tuple[str, int, Setting, int]:
+        """What decides the few-shot set in a study."""
+        return self.suite, self.task, self.setting, self.seed
+
+    @property
     def algorithm(self) -> str:
         return ZERO_SHOT if self.recipe is None else self.recipe.algorithm
 

@@ -1,9 +1,11 @@
 """Run the cells of a study in processes on this machine. What has a result is done: the same call goes on."""
 
+import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from trajtune.artifacts import DELTA, STUDY, finish, plain, read_header
 from trajtune.errors import UserError, first_line
@@ -53,7 +55,7 @@ def run_study(study: Study, folder: Path | str, workers: int = 0, progress: Prog
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} already holds something else: choose another folder")
     jobs = list(_jobs(study, folder))
-    missing = [job for job in jobs if not _done(job)]
+    missing = apart([job for job in jobs if not _done(job)], workers)
     folder.mkdir(parents=True, exist_ok=True)
     finish(folder, STUDY, {"study": study.to_json()})
     done = len(jobs) - len(missing)
@@ -65,6 +67,16 @@ def run_study(study: Study, folder: Path | str, workers: int = 0, progress: Prog
         done += 1
         progress("cells x tasks", done, len(jobs))
     shutil.rmtree(folder / CRITICS, ignore_errors=True)  # all have what they wanted of it
+
+
+def apart(jobs: Sequence[Any], workers: int) -> list[Any]:
+    """Deal jobs so that workers have different few-shot sets at a time: who comes second finds the critics warm."""
+    groups = [list(group) for _, group in itertools.groupby(jobs, lambda job: job.run.few_shot)]
+    found: list[Any] = []
+    for first in range(0, len(groups), max(1, workers)):
+        rows = itertools.zip_longest(*groups[first : first + max(1, workers)])
+        found += [job for row in rows for job in row if job is not None]
+    return found
 
 
 def _outcomes(jobs: list[_Job], workers: int) -> Iterator[Outcome]:
