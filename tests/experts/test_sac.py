@@ -84,17 +84,15 @@ def test_what_it_did_as_it_learned_is_data(tmp_path: Path) -> None:
     config = CollectConfig("walkers", (1,), experts="per-task", composition="replay", trajectories=count, updates=1500)
     data = collect(config, tmp_path)
     env = suite.make(suite.task(1))
-    for quality in ("expert", "medium"):
-        some = data.select([1], quality)
-        assert len(some) == count
-        part = some.loaded()
-        for start, length, seed in list(zip(part.start, part.length, part.seed, strict=True))[:: count // 5]:
-            observation, _ = env.reset(seed=int(seed))
-            for row in range(start, start + length):
-                np.testing.assert_allclose(part.observations[row], suite.view(observation), atol=1e-5)
-                observation, reward, terminated, *_ = env.step(part.actions[row])
-                assert reward == pytest.approx(part.rewards[row], abs=1e-5)
-            assert terminated or length == horizon
+    flat = data.trajectories
+    assert len(flat) == 2 * count
+    for i in range(0, 2 * count, count // 5):
+        observation, _ = env.reset(seed=int(data.seeds[i]))
+        for row in range(flat.start[i], flat.start[i] + flat.length[i]):
+            np.testing.assert_allclose(flat.observations[row], suite.view(observation), atol=1e-5)
+            observation, reward, terminated, *_ = env.step(flat.actions[row])
+            assert reward == pytest.approx(flat.rewards[row], abs=1e-5)
+        assert flat.terminated[i] == terminated and (terminated or flat.length[i] == horizon)
     expert, medium = (data.metadata["sources"]["1"][quality] for quality in ("expert", "medium"))
     assert expert["policy"] == "the first 100% of training actor-000001500" and "50%" in medium["policy"]
     assert expert["mean_return"] != medium["mean_return"]
