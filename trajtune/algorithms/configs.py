@@ -135,10 +135,15 @@ class PPOConfig:
     """Mean 0 and deviation 1 over the data."""
     floor: float = 1e-3
     """That deviation is at least this share of the mean magnitude."""
+    imitation: float = 0.0
+    """Weight of minus the log-probability of the data's actions beside (9), in which it is an advantage of that much
+    that every action has."""
 
     def __post_init__(self) -> None:
         check_clipping(self)
         check_shares(self, "lam")
+        if not 0.0 <= self.imitation < math.inf:
+            raise UserError(f"imitation must be a number from 0, got {self.imitation}")
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,11 @@ class PPO(WindowAlgorithm):
         w, c = batch.window, self.config
         with torch.no_grad():
             old = log_prob(policy.normal(policy.mean_with(self.old_policy.values(), batch)), w.actions, w.mask)
-        log_ratio = log_prob(policy.normal(mean), w.actions, w.mask) - old
+        now = log_prob(policy.normal(mean), w.actions, w.mask)
+        log_ratio = now - old
         loss = ppo_loss(log_ratio, self.estimates["advantages"][w.index], c.epsilon, w.mask)
+        if c.imitation > 0.0:
+            loss = loss - c.imitation * masked_mean(now, w.mask)
         ratio, clipped = ratio_metrics(log_ratio, c.epsilon, w.mask)
         return loss, detached(ppo=loss, ratio=ratio, clipped=clipped)
 
