@@ -138,7 +138,7 @@ def train_fleet(base: SavedAgent, few: list[FewShot], algorithm: str, tuning: st
             gradients = torch.func.vmap(slope)(own, rest, flat)
             rate = optimisers[name].descent.learning_rate
             if name == POLICY:
-                rate *= min(1.0, (step + 1) / CONFIG.warmup)
+                rate *= algo.rate() * min(1.0, (step + 1) / CONFIG.warmup)
             optimisers[name].step(values, gradients, rate)
 
         def follow(mine: Tensors, step: int = step) -> Tensors:

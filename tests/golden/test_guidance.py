@@ -165,7 +165,7 @@ def test_where_nothing_is_trusted_it_is_the_base_algorithm_to_the_bit(
     """One trajectory cannot be compared with another. It also costs what the base costs: there is no critic."""
     config = TrainConfig(steps=3, batch=4, learning_rate=1e-3, precision="fp32", log_every=1)
     one = replace(point_few, trajectories=point_few.trajectories.subset(np.array([0])))
-    for name, base in (("qp-sft", "sft"), ("qp-dpo", "dpo"), ("iql", "sft"), ("awr", "sft")):
+    for name, base in (("qp-sft", "sft"), ("qp-dpo", "dpo"), ("iql", "sft"), ("awr", "sft"), ("ppo", "sft")):
         guided, plain = (tuned(point_agent, one, each, "full", config) for each in (name, base))
         assert all(torch.equal(t, plain.policy.delta()[n]) for n, t in guided.policy.delta().items())
         assert guided.facts == {"trust": 0.0} and "no critic can know" in guided.notes[0]

@@ -67,7 +67,6 @@ ALGORITHMS = Registry(
             "prefer actions better than a critic expected",
             {"": PPOConfig, CRITIC: VCriticConfig},
             "trajtune.algorithms.ppo:PPO",
-            rate=0.3,
             std=0.5,
         ),
         "cql": AlgorithmEntry(

@@ -60,6 +60,10 @@ class Algorithm(ABC, Generic[B]):
         """Return lines about what these data mean for this algorithm, such as that nothing will move."""
         return ()
 
+    def rate(self) -> float:
+        """Return which share of the learning rate the policy takes on these data, known from ``setup`` on."""
+        return 1.0
+
     def networks(self) -> Mapping[str, nn.Module]:
         """Return everything it owns, by name, from ``setup`` on: what is checkpointed, stacked and tested."""
         return {}

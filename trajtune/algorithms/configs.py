@@ -138,6 +138,10 @@ class PPOConfig:
     imitation: float = 0.0
     """Weight of minus the log-probability of the data's actions beside (9), in which it is an advantage of that much
     that every action has."""
+    trust: bool = True
+    """Weigh (9) by what can be known of other actions, and imitation by the rest; false is (9) as printed."""
+    rate: float = 0.3
+    """Share of the learning rate that (9) takes; imitation takes all of it, and their mixture what lies between."""
 
     def __post_init__(self) -> None:
         check_clipping(self)

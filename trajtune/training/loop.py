@@ -157,7 +157,7 @@ def _update(
         sync.average([p.grad for p in learner.parameters if p.grad is not None])
     assert config.learning_rate is not None
     for group in learner.optimizer.param_groups:
-        group["lr"] = learning_rate(config, config.learning_rate, step)
+        group["lr"] = learning_rate(config, config.learning_rate * algorithm.rate(), step)
     norm = learner.step()
     algorithm.after_step(policy, step)
     return {"loss": loss.detach(), **metrics, **norms, **more, "grad_norm": norm}
