@@ -135,7 +135,7 @@ class PPOConfig:
     """Mean 0 and deviation 1 over the data."""
     floor: float = 1e-3
     """That deviation is at least this share of the mean magnitude."""
-    imitation: float = 0.0
+    imitation: float = 0.3
     """Weight of minus the log-probability of the data's actions beside (9), in which it is an advantage of that much
     that every action has."""
     trust: bool = True
