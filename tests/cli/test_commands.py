@@ -309,7 +309,7 @@ def test_inspect_small_deltas(
     made = result(capsys, *finetune(point_agent_folder, point_data.path, tmp_path / "delta", "--tuning", tuning))
     of_delta = result(capsys, "inspect", tmp_path / "delta")
     assert of_delta["numbers"] == made["numbers"] == numbers
-    assert f"qp-sft x {tuning}: {numbers:,} numbers" in text(capsys, "inspect", tmp_path / "delta")
+    assert f"ppo x {tuning}: {numbers:,} numbers" in text(capsys, "inspect", tmp_path / "delta")
 
 
 def test_inspect(point_agent_folder: Path, point_data: Dataset, delta: Path, capsys: Capture) -> None:
@@ -325,7 +325,7 @@ def test_inspect(point_agent_folder: Path, point_data: Dataset, delta: Path, cap
 
     for folder, about in ((point_agent_folder, agent), (delta, of_delta), (point_data.path, data)):
         assert about["digest"] in text(capsys, "inspect", folder)
-    assert "qp-sft x adapter" in text(capsys, "inspect", delta)
+    assert "ppo x adapter" in text(capsys, "inspect", delta)
     assert "320 trajectories" in text(capsys, "inspect", point_data.path)
 
 
