@@ -53,7 +53,7 @@ class DemoConfig:
     """Which recorded trajectories to learn from."""
     trajectories: int = 50
     """How many of them a task."""
-    tuning: str = "full"
+    tuning: str = Recipe.tuning
     learning_rate: float | None = None
     """The default is the tuning's own."""
     seed: int = 0

@@ -10,6 +10,7 @@ from trajtune.files import write_atomically
 
 PICTURE = "demo.png"
 COLOURS = dict(zip(NAMES, ("#b8b8b8", "#707070", "#1f77b4", "#d95f02"), strict=True))
+WIDTHS = dict(zip(NAMES, (1.0, 1.0, 3.5, 1.0), strict=True))  # sft shows even where the other has its bits
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -26,7 +27,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         curves = [task["scores"][algorithm]["curve"] for task in tasks]
         means = np.mean([[point["mean_return"] for point in curve] for curve in curves], axis=0)
         steps = [point["step"] for point in curves[0]]
-        left.plot(steps, means, marker="o", ms=3, color=COLOURS[algorithm], label=algorithm)
+        left.plot(steps, means, marker="o", ms=3, color=COLOURS[algorithm], lw=WIDTHS[algorithm], label=algorithm)
     for name, style in (("expert", "--"), ("random", ":")):
         left.axhline(np.mean([t["references"][name] for t in tasks]), ls=style, lw=1, color="black", label=name)
     title = f"{config['trajectories']} {config['quality']} trajectories"
@@ -35,7 +36,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for axis, task in zip(right, tasks, strict=True):
         axis.axhline(task["target"], color="black", lw=1, ls="--")
         for name, colour in COLOURS.items():
-            axis.plot(np.ravel(task["scores"][name]["achieved"]), color=colour, lw=1, label=name)
+            axis.plot(np.ravel(task["scores"][name]["achieved"]), color=colour, lw=WIDTHS[name], label=name)
         axis.set(title=f"task {task['task']}: {task['name']}", xlabel="step", ylim=(-1.0, 4.0))
     right[0].set_ylabel("velocity, m/s")
     right[0].legend(fontsize=8, frameon=False)
