@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from trajtune.rollout.score import evaluate
     from trajtune.statistics import paired_interval
     from trajtune.study.declaration import Study, load_study
-    from trajtune.study.results import read_results
     from trajtune.study.runners.local import run_study
+    from trajtune.study.stored import read_results
     from trajtune.suites import get_suite
     from trajtune.training.config import PretrainConfig, Recipe, TrainConfig
     from trajtune.training.deltas import load_delta
@@ -48,7 +48,7 @@ _HOMES = {
     "load_study": "study.declaration",
     "paired_interval": "statistics",
     "pretrain": "training.pretrain",
-    "read_results": "study.results",
+    "read_results": "study.stored",
     "run_study": "study.runners.local",
 }
 

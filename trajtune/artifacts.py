@@ -75,20 +75,28 @@ def read_header(folder: Path, kind: Kind, verify: bool = True) -> dict[str, Any]
     for former, of in FORMER.items():
         if of == kind and not _exists(path) and _exists(folder / former):
             path = folder / former  # it says which version it is
-    header = read_json(path, kind.name)
-    if header.get("format") != f"trajtune-{kind.name}":
+    header = check_header(read_json(path, kind.name), path, kind, folder)
+    for name, entry in header["files"].items():
+        _check_file(folder / name, entry, kind, verify)
+    return header
+
+
+def check_header(header: Any, path: Path, kind: Kind, thing: Path) -> dict[str, Any]:
+    """Return a header that stood in ``path`` if it is an undamaged one of this kind and version; else a ``UserError``.
+
+    The files that it signs are not looked at. ``thing`` is what has another version if the header has.
+    """
+    if not isinstance(header, dict) or header.get("format") != f"trajtune-{kind.name}":
         raise UserError(f"{path} does not describe a trajtune {kind.name}")
     if (found := header.get("version")) != kind.version:
         remedy = "make it again with this version" if isinstance(found, int) and found < kind.version else "update"
-        raise UserError(f"{folder} has {kind.name} version {found}; this trajtune reads {kind.version}: {remedy}")
+        raise UserError(f"{thing} has {kind.name} version {found}; this trajtune reads {kind.version}: {remedy}")
     signed = {name: value for name, value in header.items() if name != "digest"}
     if header.get("digest") != signature(signed):
         raise UserError(f"{path} is damaged or was edited: it does not match its own digest")
     files = header.get("files")
     if not isinstance(files, dict) or not all(_is_entry(name, entry) for name, entry in files.items()):
         raise UserError(f"{path} is not complete: its 'files' is missing or damaged")
-    for name, entry in files.items():
-        _check_file(folder / name, entry, kind, verify)
     return header
 
 

@@ -13,7 +13,8 @@ from trajtune.report.cells import summarise
 from trajtune.report.figure import draw
 from trajtune.report.markdown import to_markdown
 from trajtune.study.cell import Evaluation, Run
-from trajtune.study.results import Point, Result, Retained, read_results, write_result
+from trajtune.study.results import Point, Result, Retained, write_result
+from trajtune.study.stored import read_results
 from trajtune.training.config import Recipe
 
 

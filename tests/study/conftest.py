@@ -47,7 +47,7 @@ class Deadly(SFT):
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study(point_data: Dataset, point_agent_folder: Path) -> Study:
     """Two tasks, zero-shot and two cells."""
     return Study(

@@ -22,8 +22,9 @@ from trajtune.data.store import Dataset
 from trajtune.errors import UserError
 from trajtune.rollout.score import evaluate
 from trajtune.study.declaration import Method, Source, Study
-from trajtune.study.results import Result, read_results
+from trajtune.study.results import Result
 from trajtune.study.runners.local import apart, run_study
+from trajtune.study.stored import read_results
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.training.deltas import load_delta
 from trajtune.training.finetune import finetune

@@ -80,7 +80,7 @@ def test_what_decides_it_is_written_out(point_agent: SavedAgent, point_few: FewS
     assert isinstance(result.run, Run)
     assert result.run.recipe is not None
     assert (result.run.suite, result.run.task, result.run.setting) == ("point", 5, point_few.setting)
-    assert result.run.recipe.options["alpha"] == 0.03  # a changed default cannot pass for this one
+    assert result.run.recipe.options["imitation"] == 0.3  # a changed default cannot pass for this one
     assert result.run.recipe.training.learning_rate == 3e-3
     assert result.run.recipe.training.precision in ("bf16", "fp32")
     assert (result.run.agent, result.run.data) == (point_agent.digest, "digest")

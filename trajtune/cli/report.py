@@ -19,7 +19,7 @@ class Report:
     """Show what a study has found so far: every cell beside a baseline, over the same episodes."""
 
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
-    """Folder of the results."""
+    """Folder of the results, or a pack of them."""
     baseline: str = ZERO_SHOT
     """What cells are compared with: zero-shot, or an algorithm of the study under the same tuning, such as sft."""
     markdown: Path | None = None
@@ -50,14 +50,14 @@ class Report:
 def load_comparisons(folder: Path, baseline: str = ZERO_SHOT) -> "list[Comparison]":
     """Read the results of a study and compare its cells."""
     from trajtune.report.cells import summarise
-    from trajtune.study.results import read_results
+    from trajtune.study.stored import read_results
 
     return summarise(read_results(folder), baseline)
 
 
 def failures(folder: Path) -> list[str]:
     """Return a line for every run that failed: which, and why."""
-    from trajtune.study.results import read_results
+    from trajtune.study.stored import read_results
 
     failed = [r for r in read_results(folder) if r.failed is not None]
     name = "{0.algorithm} x {0.tuning} on task {0.task} of {0.suite}, seed {0.seed}"

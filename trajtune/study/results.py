@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trajtune.artifacts import STUDY, read_header, signature
+from trajtune.artifacts import signature
 from trajtune.configs import structured
 from trajtune.errors import UserError
 from trajtune.files import read_json, write_json
 from trajtune.statistics import normalised
-from trajtune.study.cell import ZERO_SHOT, Run
+from trajtune.study.cell import Run
 
 FORMAT, VERSION = "trajtune-result", 3
 RESULTS = "*/*/*/seed-*/task-*.json"
@@ -130,43 +130,22 @@ def write_result(path: Path, result: Result) -> None:
 
 def read_result(path: Path) -> Result:
     """Read one result file; anything else is a ``UserError`` that names it."""
-    value = read_json(path, "result")
+    return result_of(read_json(path, "result"), path)
+
+
+def result_of(value: dict[str, Any], path: Path | str) -> Result:
+    """Return the result that a file's content is, all of it checked; ``path`` is where errors say it stood."""
     if value.get("format") != FORMAT:
         raise UserError(f"{path} is not a trajtune result")
     if (version := value.get("version")) != VERSION:
         raise UserError(f"{path} has result version {version}; this trajtune reads {VERSION}: run the study anew")
-    if value.pop("digest", None) != signature(value):
+    if value.get("digest") != signature({name: each for name, each in value.items() if name != "digest"}):
         raise UserError(f"{path} is damaged or was edited: it does not match its own digest; delete it to run it again")
     try:
-        content = {name: each for name, each in value.items() if name not in ("format", "version")}
+        content = {name: each for name, each in value.items() if name not in ("format", "version", "digest")}
         result: Result = structured(Result, content, "result")
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}; delete it to run it again") from None
     if result.scored and not result.returns:
         raise UserError(f"{path} is damaged: it has no returns; delete it to run it again")
     return result
-
-
-def read_results(folder: Path | str) -> list[Result]:
-    """Read every result below a study's folder, in the order in which the study declares its cells, zero-shot first."""
-    root = Path(folder)
-    order = _order(root)
-    results = [read_result(path) for path in sorted(root.glob(RESULTS))]
-    if not results:
-        raise UserError(f"{root} has no results yet")
-
-    def place(r: Result) -> tuple[bool, int, int, int]:
-        name = r.run.algorithm, r.run.tuning, r.label
-        return r.run.algorithm != ZERO_SHOT, order.get(name, len(order)), r.run.seed, r.run.task
-
-    return sorted(results, key=place)
-
-
-def _order(root: Path) -> dict[tuple[str, str, str], int]:
-    """The place of each algorithm x tuning in the study."""
-    study: Any = read_header(root, STUDY).get("study")
-    try:
-        names = [(a, t, str(m["label"])) for m in study["methods"] for a in m["algorithms"] for t in m["tunings"]]
-        return {name: i for i, name in enumerate(names)}
-    except (KeyError, TypeError):
-        raise UserError(f"{root / STUDY.header} is damaged: it does not list the study's methods") from None

@@ -1,0 +1,87 @@
+"""What drives a study, wherever its runs are done: what has a result is done, what others are at is left to them."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from trajtune.artifacts import STUDY, finish, plain, read_header
+from trajtune.errors import UserError
+from trajtune.files import remove_leftovers
+from trajtune.leases import holder, lease
+from trajtune.processes import Outcome
+from trajtune.progress import Progress, silent
+from trajtune.study.declaration import Study
+from trajtune.study.jobs import CRITICS, LEASES, Job, done, failed, jobs_of
+from trajtune.study.results import read_result, write_result
+from trajtune.study.sources import forget
+
+STAGE = "cells x tasks"
+WAIT = 1.0
+"""Seconds between two looks at what other drivers have done, where nothing else is left to do."""
+
+Runner = Callable[[list[Job]], Iterable[tuple[Job, Outcome]]]
+"""Has ``jobs.do`` done for every job, somewhere, and tells what became of each in any order. Its value is None where
+another driver is at it; what raises or dies is tried again a few times before it is an error."""
+
+
+def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silent) -> None:
+    """Have every run of ``study`` done that has no result in ``folder`` yet.
+
+    Any number of drivers may share a folder, at once and on several machines: each run is leased by who does it, and
+    all of them return when all is done. A result of another agent, other data or other options is a ``UserError``. A
+    run that diverges or fails is a result too; one that failed is tried again by the next call.
+    """
+    study.check()
+    forget()
+    _check_folder(folder)
+    jobs = list(jobs_of(study, folder))
+    missing = [job for job in jobs if not done(job)]
+    before = {job.path: job.path.stat().st_mtime_ns for job in missing if job.path.exists()}
+    _write_header(folder, study)
+    while missing := [job for job in missing if not _settled(job, before)]:
+        count = len(jobs) - len(missing)
+        progress(STAGE, count, len(jobs))
+        if not (free := [job for job in missing if holder(job.lease) is None]):
+            time.sleep(WAIT)
+        for job, outcome in runner(free) if free else ():
+            if outcome.error is not None:
+                write_result(job.path, failed(job, outcome.error))
+            elif outcome.value is None:
+                continue
+            progress(STAGE, count := count + 1, len(jobs))
+    progress(STAGE, len(jobs), len(jobs))
+    for name in (CRITICS, LEASES):
+        shutil.rmtree(folder / name, ignore_errors=True)  # all have what they wanted of it
+
+
+def _settled(job: Job, before: dict[Path, int]) -> bool:
+    """Done, or failed in another driver since this one began."""
+    if done(job):
+        return True
+    if not job.path.exists() or job.path.stat().st_mtime_ns == before.get(job.path):
+        return False
+    return read_result(job.path).failed is not None
+
+
+def _check_folder(folder: Path) -> None:
+    if (folder / STUDY.header).exists():
+        read_header(folder, STUDY)
+        return
+    ours = (LEASES, f".{STUDY.header}.")  # what a driver leaves that was killed before it had written the header
+    if folder.exists() and (not folder.is_dir() or any(not each.name.startswith(ours) for each in folder.iterdir())):
+        raise UserError(f"{folder} already holds something else: choose another folder")
+
+
+def _write_header(folder: Path, study: Study) -> None:
+    """One driver at a time; none, if it says so already."""
+    about = {"study": study.to_json()}
+    while True:
+        with lease(folder / LEASES / STUDY.name) as mine:
+            if mine:
+                remove_leftovers(folder / STUDY.header)
+                there = (folder / STUDY.header).exists()
+                if not there or read_header(folder, STUDY).get("study") != plain(about)["study"]:
+                    finish(folder, STUDY, about)
+                return
+        time.sleep(WAIT)

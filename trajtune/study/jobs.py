@@ -1,0 +1,119 @@
+"""The runs that a study asks for: which there are, which are done, and how one is done, by whoever is asked."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from trajtune.artifacts import DELTA, plain
+from trajtune.errors import UserError, first_line
+from trajtune.files import differing, remove_leftovers
+from trajtune.leases import lease
+from trajtune.processes import WorkerDiedError
+from trajtune.study.cell import Cell, Run, settled
+from trajtune.study.declaration import Source, Study
+from trajtune.study.results import Result, read_result, write_result
+from trajtune.study.sources import agent_digest, agent_of, check_data, dataset_of
+from trajtune.suites import get_suite
+
+CRITICS, LEASES = "critics", "leases"
+"""Where, in the folder of a study that is under way, warm-ups of critics are shared, and who does what is written."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell on one task: all that a worker needs."""
+
+    source: Source
+    cell: Cell
+    run: Run
+    path: Path
+    """Of its result."""
+    delta: Path | None
+    lease: Path
+    critics: Path
+
+
+def jobs_of(study: Study, folder: Path) -> Iterator[Job]:
+    """Every cell on a task before the next task, so that an unfinished study compares all cells on some tasks."""
+    cells = list(study.cells())
+    for name, source in study.suites.items():
+        tasks = get_suite(name).select(study.tasks)
+        agent = agent_digest(name, source)
+        for setting in dict.fromkeys(cell.setting for cell in cells if cell.suite == name):
+            check_data(name, source, setting.quality, setting.trajectories, tasks)
+            data = dataset_of(source.data).identity()
+            own = [cell for cell in cells if (cell.suite, cell.setting) == (name, setting)]
+            recipes = [settled(cell.resolved(), study.evaluation) for cell in own]
+            for task in tasks:
+                for cell, (recipe, evaluation) in zip(own, recipes, strict=True):
+                    run = Run(name, task, setting, cell.seed, recipe, agent, data, evaluation)
+                    path = folder / cell.folder / f"task-{task}.json"
+                    delta = path.with_suffix("") if study.deltas else None
+                    held = folder / LEASES / cell.folder / f"task-{task}"
+                    yield Job(source, cell, run, path, delta, held, folder / CRITICS)
+
+
+def done(job: Job) -> bool:
+    """Whether it has a result; that of another run in its place is a ``UserError``."""
+    if not job.path.exists():
+        return False
+    result = read_result(job.path)
+    if odd := differing(plain(asdict(result.run)), plain(asdict(job.run))):
+        raise UserError(f"{job.path} is of another {', '.join(odd)}: choose another folder, or move it away")
+    if job.delta is not None and job.run.recipe is not None and result.scored:
+        return (job.delta / DELTA.header).exists()  # deltas may have been asked for later
+    return result.failed is None
+
+
+def do(job: Job) -> Result | None:
+    """Run it and write its result; None if somebody else is at it."""
+    with lease(job.lease) as mine:
+        if not mine:
+            return None
+        if job.path.parent.is_dir():
+            remove_leftovers(job.path)  # of a run killed while it wrote this file
+        if done(job):  # by another, in the meantime
+            return read_result(job.path)
+        result = _do(job)
+        write_result(job.path, result)
+        return result
+
+
+def _do(job: Job) -> Result:
+    """Finetune and evaluate one cell on one task."""
+    import torch
+
+    from trajtune.algorithms.warming import shared_in
+    from trajtune.data.fewshot import few_shot
+    from trajtune.study.run_cell import run_cell
+
+    run, threads = job.run, torch.get_num_threads()
+    base, dataset = agent_of(job.source.agent), dataset_of(job.source.data)
+    if (base.digest, dataset.identity()) != (run.agent, run.data):
+        raise UserError(f"{job.source.agent} or {job.source.data} changed while the study ran")
+    torch.set_num_threads(1)
+    try:
+        few = few_shot(dataset, run.task, run.setting, run.seed, base.agent.spec.prompt)
+        with shared_in(job.critics):
+            result = run_cell(
+                base,
+                few,
+                get_suite(run.suite),
+                run.recipe,
+                run.evaluation,
+                data=run.data,
+                label=job.cell.label,
+                delta=None if run.recipe is None else job.delta,
+            )
+    finally:
+        torch.set_num_threads(threads)
+    assert result.run == run, "a run's identity is known before it is run"
+    return result
+
+
+def failed(job: Job, error: Exception) -> Result:
+    """Return the result of a run that could not be done."""
+    suite = get_suite(job.run.suite)
+    known = isinstance(error, UserError | WorkerDiedError)
+    reason = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
+    return Result(job.run, job.cell.label, suite.task(job.run.task).name, suite.metric, failed=reason)

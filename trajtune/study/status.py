@@ -1,0 +1,87 @@
+"""How far a study has come, from what lies in its folder: nobody who works on it is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajtune.artifacts import STUDY, read_header
+from trajtune.configs import structured
+from trajtune.errors import UserError
+from trajtune.leases import Holder, holder
+from trajtune.study.declaration import Study
+from trajtune.study.jobs import LEASES
+from trajtune.study.results import read_result
+from trajtune.study.stored import RESULTS
+from trajtune.suites import get_suite
+
+RECENT = 100
+"""The expected end is by the pace of the last so many results."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What became of a study's runs so far. A run is named by its place in the folder, without ``.json``."""
+
+    runs: int
+    """That it declares."""
+    done: int
+    """That have a result, those that diverged among them."""
+    diverged: tuple[str, ...]
+    failed: dict[str, str]
+    """Why; the same study tries them again."""
+    running: dict[str, Holder]
+    others: int
+    """Results of cells that the study does not declare (any more)."""
+    seconds_left: float | None
+    """By the pace of the last results; None where that is not known, and 0 where nothing is left."""
+
+
+def status_of(folder: Path | str) -> Status:
+    """Read every result and lease in a study's folder; a ``UserError`` if it is no study's or a result is damaged."""
+    folder = Path(folder)
+    study = _declared(folder)
+    places = list(_places(study))
+    done, diverged, failed, times = 0, [], {}, []
+    for place in places:
+        path = folder / f"{place}.json"
+        if not path.exists():
+            continue
+        result = read_result(path)
+        if result.failed is not None:
+            failed[place] = result.failed
+            continue
+        done += 1
+        times.append(path.stat().st_mtime)
+        diverged += [place] if result.diverged is not None else []
+    found = {place: holder(folder / LEASES / place) for place in places if (folder / LEASES / place).exists()}
+    running = {place: who for place, who in found.items() if who is not None}
+    total = sum(1 for _ in folder.glob(RESULTS))
+    left = len(places) - done
+    return Status(
+        len(places), done, tuple(diverged), failed, running, total - done - len(failed), _seconds(times, left)
+    )
+
+
+def _declared(folder: Path) -> Study:
+    declared = read_header(folder, STUDY).get("study")
+    try:
+        study: Study = structured(Study, declared, "study")
+        study.check()
+    except UserError as error:
+        raise UserError(f"{folder / STUDY.header}: {error}") from None
+    return study
+
+
+def _places(study: Study) -> Sequence[str]:
+    cells = list(study.cells())
+    tasks = {name: get_suite(name).select(study.tasks) for name in study.suites}
+    return [(cell.folder / f"task-{task}").as_posix() for cell in cells for task in tasks[cell.suite]]
+
+
+def _seconds(times: list[float], left: int) -> float | None:
+    if left == 0:
+        return 0.0
+    last = sorted(times)[-RECENT:]
+    if len(last) < 2 or last[-1] <= last[0]:
+        return None
+    return left * (last[-1] - last[0]) / (len(last) - 1)
