@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trajtune.rollout.score import evaluate
     from trajtune.statistics import paired_interval
     from trajtune.study.declaration import Study, load_study
-    from trajtune.study.runners.local import run_study
+    from trajtune.study.runners import run_study
     from trajtune.study.stored import read_results
     from trajtune.suites import get_suite
     from trajtune.training.config import PretrainConfig, Recipe, TrainConfig
@@ -49,7 +49,7 @@ _HOMES = {
     "paired_interval": "statistics",
     "pretrain": "training.pretrain",
     "read_results": "study.stored",
-    "run_study": "study.runners.local",
+    "run_study": "study.runners",
 }
 
 __all__ = [

@@ -23,7 +23,8 @@ from trajtune.errors import UserError
 from trajtune.rollout.score import evaluate
 from trajtune.study.declaration import Method, Source, Study
 from trajtune.study.results import Result
-from trajtune.study.runners.local import apart, run_study
+from trajtune.study.runners import run_study
+from trajtune.study.runners.local import apart
 from trajtune.study.stored import read_results
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.training.deltas import load_delta
@@ -34,7 +35,7 @@ TRAINING = TrainConfig(steps=4, batch=4, precision="fp32", log_every=1)
 SCRIPT = """
 import sys
 from trajtune.study.declaration import load_study
-from trajtune.study.runners.local import run_study
+from trajtune.study.runners import run_study
 
 if __name__ == "__main__":
     run_study(load_study(sys.argv[1]), sys.argv[2], workers=int(sys.argv[3]))

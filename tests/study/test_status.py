@@ -18,7 +18,7 @@ from trajtune.leases import lease
 from trajtune.study.declaration import Method, Study
 from trajtune.study.jobs import LEASES
 from trajtune.study.results import read_result, write_result
-from trajtune.study.runners.local import run_study
+from trajtune.study.runners import run_study
 from trajtune.study.status import status_of
 from trajtune.study.stored import RESULTS, read_results
 

@@ -11,7 +11,7 @@ import pytest
 from trajtune.artifacts import STUDY, read_header
 from trajtune.errors import UserError
 from trajtune.study.declaration import Study
-from trajtune.study.runners.local import run_study
+from trajtune.study.runners import run_study
 from trajtune.study.stored import RESULTS, pack, read_pack, read_results, unpack
 
 

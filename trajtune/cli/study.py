@@ -1,13 +1,15 @@
 """trajtune study"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from trajtune.cli.fields import Pairs, with_defaults
 from trajtune.cli.output import Output
+from trajtune.study.runners import LOCAL, RUNNERS, run_study
 
 
 @dataclass
@@ -20,7 +22,11 @@ class Study:
     out: Path
     """Folder of the results: one small file a cell and task."""
     workers: int = 0
-    """Processes of one thread each; 0 is one a core. The results do not depend on it."""
+    """Processes of one thread each; 0 is one a core, or what suits the runner. The results do not depend on it."""
+    on: str = LOCAL
+    """Where the runs are done: local, ray or slurm."""
+    set_runner: Pairs = field(default_factory=list)
+    """An option of the runner, such as partition=gpu."""
     json: bool = False
     """Print one JSON object."""
 
@@ -28,16 +34,17 @@ class Study:
     def choices() -> Mapping[str, Mapping[str, str]]:
         from trajtune.shipped import presets
 
-        return {"studies that come with trajtune": presets()}
+        runners = {n: with_defaults(e.summary, asdict(e.config())) for n, e in RUNNERS.items()}
+        return {"studies that come with trajtune": presets(), "runners, and what --set-runner takes": runners}
 
     def run(self, out: Output) -> None:
         from trajtune.cli.report import failures, load_comparisons, show
+        from trajtune.configs import parse_options
         from trajtune.processes import count_workers
         from trajtune.study.declaration import load_study
-        from trajtune.study.runners.local import run_study
 
-        workers = count_workers(self.workers)
-        run_study(load_study(self.file), self.out, workers, out.progress)
+        workers = count_workers(self.workers) if self.on == LOCAL else self.workers
+        run_study(load_study(self.file), self.out, workers, out.progress, self.on, parse_options(self.set_runner))
         out.close()
         comparisons = load_comparisons(self.out)
         show(comparisons, out)

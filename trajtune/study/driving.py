@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trajtune.artifacts import STUDY, finish, plain, read_header
+from trajtune.configs import structured
 from trajtune.errors import UserError
 from trajtune.files import remove_leftovers
 from trajtune.leases import holder, lease
@@ -32,13 +33,8 @@ def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silen
     all of them return when all is done. A result of another agent, other data or other options is a ``UserError``. A
     run that diverges or fails is a result too; one that failed is tried again by the next call.
     """
-    study.check()
-    forget()
-    _check_folder(folder)
-    jobs = list(jobs_of(study, folder))
-    missing = [job for job in jobs if not done(job)]
+    jobs, missing = prepare(study, folder)
     before = {job.path: job.path.stat().st_mtime_ns for job in missing if job.path.exists()}
-    _write_header(folder, study)
     while missing := [job for job in missing if not _settled(job, before)]:
         count = len(jobs) - len(missing)
         progress(STAGE, count, len(jobs))
@@ -53,6 +49,28 @@ def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silen
     progress(STAGE, len(jobs), len(jobs))
     for name in (CRITICS, LEASES):
         shutil.rmtree(folder / name, ignore_errors=True)  # all have what they wanted of it
+
+
+def prepare(study: Study, folder: Path) -> tuple[list[Job], list[Job]]:
+    """Return all jobs of a study and those without a result, once the folder is known to be its own and says so."""
+    study.check()
+    forget()
+    _check_folder(folder)
+    jobs = list(jobs_of(study, folder))
+    missing = [job for job in jobs if not done(job)]
+    _write_header(folder, study)
+    return jobs, missing
+
+
+def declared_in(folder: Path) -> Study:
+    """Return the study that a folder is of; a ``UserError`` if it is none's."""
+    declared = read_header(folder, STUDY).get("study")
+    try:
+        study: Study = structured(Study, declared, "study")
+        study.check()
+    except UserError as error:
+        raise UserError(f"{folder / STUDY.header}: {error}") from None
+    return study
 
 
 def _settled(job: Job, before: dict[Path, int]) -> bool:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajtune.artifacts import STUDY, read_header
-from trajtune.configs import structured
-from trajtune.errors import UserError
 from trajtune.leases import Holder, holder
 from trajtune.study.declaration import Study
+from trajtune.study.driving import declared_in
 from trajtune.study.jobs import LEASES
 from trajtune.study.results import read_result
 from trajtune.study.stored import RESULTS
@@ -39,7 +37,7 @@ class Status:
 def status_of(folder: Path | str) -> Status:
     """Read every result and lease in a study's folder; a ``UserError`` if it is no study's or a result is damaged."""
     folder = Path(folder)
-    study = _declared(folder)
+    study = declared_in(folder)
     places = list(_places(study))
     done, diverged, failed, times = 0, [], {}, []
     for place in places:
@@ -60,16 +58,6 @@ def status_of(folder: Path | str) -> Status:
     return Status(
         len(places), done, tuple(diverged), failed, running, total - done - len(failed), _seconds(times, left)
     )
-
-
-def _declared(folder: Path) -> Study:
-    declared = read_header(folder, STUDY).get("study")
-    try:
-        study: Study = structured(Study, declared, "study")
-        study.check()
-    except UserError as error:
-        raise UserError(f"{folder / STUDY.header}: {error}") from None
-    return study
 
 
 def _places(study: Study) -> Sequence[str]:

@@ -1,1 +1,57 @@
-"""What runs the cells of a study: processes on this machine."""
+"""Where the runs of a study are done: processes on this machine, a Ray cluster, SLURM. Entry points add others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajtune.configs import override
+from trajtune.progress import Progress, silent
+from trajtune.registry import Registry, resolve
+from trajtune.study.declaration import Study
+from trajtune.study.runners.configs import LocalConfig, RayConfig, SlurmConfig
+
+
+@dataclass(frozen=True)
+class RunnerEntry:
+    """What a runner is in a word, its config, and where it is (``module:function``).
+
+    The function is called with ``(study, folder, workers, progress, config)`` and returns when every run of the study
+    has a result in the folder; ``driving.drive`` is most of it.
+    """
+
+    summary: str
+    config: type[Any]
+    build: str
+
+
+LOCAL = "local"
+RUNNERS = Registry(
+    "runner",
+    "trajtune.runners",
+    RunnerEntry,
+    {
+        LOCAL: RunnerEntry("processes on this machine", LocalConfig, "trajtune.study.runners.local:run_local"),
+        "ray": RunnerEntry("tasks on a Ray cluster", RayConfig, "trajtune.study.runners.ray:run_ray"),
+        "slurm": RunnerEntry("long jobs on a SLURM cluster", SlurmConfig, "trajtune.study.runners.slurm:run_slurm"),
+    },
+)
+
+
+def run_study(
+    study: Study,
+    folder: Path | str,
+    workers: int = 0,
+    progress: Progress = silent,
+    on: str = LOCAL,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Run every cell of ``study`` on every task that has no result in ``folder`` yet; see ``driving.drive``.
+
+    Results do not depend on where they are done, nor on ``workers``. On this machine that is how many processes of one
+    thread there are, where one that dies is replaced, or, with 0, none but this one; a script that asks for workers
+    needs ``if __name__ == "__main__":``. ``on`` names a runner, ``options`` overrides fields of its config.
+    """
+    entry = RUNNERS[on]
+    config = override(entry.config(), options or {}, f"runner {on}")
+    resolve(entry.build)(study, Path(folder), workers, progress, config)

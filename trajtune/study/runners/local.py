@@ -1,4 +1,4 @@
-"""Run the cells of a study in processes on this machine. What has a result is done: the same call goes on."""
+"""Runs in processes on this machine."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -6,22 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from trajtune.processes import Outcome, Pool
-from trajtune.progress import Progress, silent
+from trajtune.progress import Progress
 from trajtune.study.declaration import Study
 from trajtune.study.driving import drive
 from trajtune.study.jobs import Job, do
-
-ATTEMPTS = 3
-"""How often a run is begun that raises or takes its worker with it."""
+from trajtune.study.runners.configs import ATTEMPTS, LocalConfig
 
 
-def run_study(study: Study, folder: Path | str, workers: int = 0, progress: Progress = silent) -> None:
-    """Run every cell of ``study`` on every task that has no result in ``folder`` yet; see ``driving.drive``.
-
-    Results do not depend on ``workers``: that many processes of one thread, where one that dies is replaced, or, with
-    0, none but this one. A script that asks for workers needs ``if __name__ == "__main__":``.
-    """
-    drive(study, Path(folder), lambda jobs: _outcomes(apart(jobs, workers), workers), progress)
+def run_local(study: Study, folder: Path, workers: int, progress: Progress, config: LocalConfig) -> None:
+    """Run a study in ``workers`` processes; with 0, in this one."""
+    drive(study, folder, lambda jobs: outcomes(apart(jobs, workers), workers), progress)
 
 
 def apart(jobs: Sequence[Any], workers: int) -> list[Any]:
@@ -34,7 +28,8 @@ def apart(jobs: Sequence[Any], workers: int) -> list[Any]:
     return found
 
 
-def _outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
+def outcomes(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
+    """Do jobs in so many processes, or in this one, and tell what became of each."""
     if workers > 0:
         with Pool(min(workers, len(jobs))) as pool:
             yield from ((jobs[outcome.job], outcome) for outcome in pool.outcomes(do, jobs, ATTEMPTS))
