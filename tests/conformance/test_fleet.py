@@ -178,7 +178,7 @@ def test_members_trained_as_one_equal_separate_runs(
             found, expected = values[name][seed], alone[name]
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
         moved = max(float((alone[n] - start[n.removeprefix("policy.")]).abs().max()) for n in names)
-        assert moved > 1e-3  # far more than they may differ
+        assert moved > 5e-4  # far more than they may differ
         for name in values:
             if "network" in name:
                 torch.testing.assert_close(values[name][seed], alone[name], rtol=2e-3, atol=1e-4)

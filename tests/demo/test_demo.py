@@ -20,7 +20,7 @@ def test_numbers_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(BUDGETS, "small", TINY)  # type: ignore[arg-type]
     said: list[str] = []
     first = run_demo(DemoConfig(), "small", tmp_path / "out", say=said.append)
-    assert f"Budget small, as asked for. 1 tasks; sft and {ALGORITHMS[1]} x full: 2 updates of 2 windows" in said[0]
+    assert f"Budget small, as asked for. 1 tasks; sft and {ALGORITHMS[1]} x adapter: 2 updates of 2 windows" in said[0]
     [task] = first["tasks"]
     assert list(task["scores"]) == ["zero-shot (best)", "zero-shot (mean)", *ALGORITHMS]
     assert {len(score["returns"]) for score in task["scores"].values()} == {2}

@@ -1,5 +1,6 @@
 """Runs as tasks on a Ray cluster: an existing one, or one on this machine."""
 
+import socket
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,12 +40,15 @@ def run_ray(study: Study, folder: Path, workers: int, progress: Progress, config
 
 def _connect(ray: Any, config: RayConfig, workers: int) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    host, _, port = config.address.partition(":")
     try:
+        if port.isdecimal():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=5.0).close()
         if config.address:
             ray.init(address=config.address, **quiet)
         else:
             ray.init(address="local", num_cpus=workers or None, include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OverflowError, OSError) as error:
         raise UserError(f"no Ray cluster at {config.address or 'this machine'}: {first_line(error)}") from None
 
 
