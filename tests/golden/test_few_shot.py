@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from tests.helpers import quick, small_policy, some_trajectories
+from trajtune.algorithms import trust
 from trajtune.algorithms.base import make_algorithm
 from trajtune.algorithms.dpo import worse_neighbours
 from trajtune.algorithms.owned import members_of, unseen
 from trajtune.algorithms.sft import best_of
 from trajtune.algorithms.transitions import discounted, folds_of, transitions_of
-from trajtune.algorithms.trust import action_noise, trust_in_critic, trust_in_data
+from trajtune.algorithms.trust import action_noise, squared_error, trust_in_critic, trust_in_data
+from trajtune.data.sampling import draw_batch
 from trajtune.data.trajectories import Trajectories
+from trajtune.seeds import stream
 
 LENGTHS, ENDED = (3, 7, 1, 5), (True, False, False, True)
 GAMMA = 0.9
@@ -145,22 +148,49 @@ class TestTrust:
     def test_measures_the_noise_it_was_given(self) -> None:
         assert action_noise(small_policy(), self.data(0.3), 0) == pytest.approx(0.3, rel=0.1)
 
-    def test_noisy_data_are_trusted_and_a_deterministic_policy_is_not(self) -> None:
-        assert trust_in_data(small_policy(), self.data(0.3), 0) == 1.0
-        assert trust_in_data(small_policy(), self.data(0.0), 0) == 0.0
+    def found(self, noise: float, error: float, monkeypatch: pytest.MonkeyPatch) -> tuple[float, str]:
+        """Of data with that noise, where the policy errs by so much."""
+        monkeypatch.setattr(trust, "squared_error", lambda policy, data, seed: error**2)
+        return trust_in_data(small_policy(), self.data(noise), 0)
 
-    def test_grows_with_the_noise(self) -> None:
-        found = [trust_in_data(small_policy(), self.data(noise), 0) for noise in (0.0, 0.08, 0.09, 0.15)]
+    def test_noisy_data_that_the_policy_knows_are_trusted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.found(0.3, 0.3, monkeypatch) == (1.0, "")
+
+    def test_steady_data_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found, why = self.found(0.0, 0.3, monkeypatch)
+        assert found == 0.0 and "do nearly the same" in why
+
+    def test_nor_are_those_that_it_could_imitate_much_better(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Noise of 0.3 in an error of 0.6: a quarter of the squares."""
+        found, why = self.found(0.3, 0.6, monkeypatch)
+        assert found == 0.0 and "imitation has most to gain" in why
+
+    def test_grows_with_the_noise_and_with_its_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = [self.found(noise, 0.05, monkeypatch)[0] for noise in (0.0, 0.04, 0.05, 0.15)]
         assert found == sorted(found) and 0.0 < found[1] < found[2] < 1.0
+        shares = [self.found(0.3, error, monkeypatch)[0] for error in (0.6, 0.5, 0.46, 0.4)]
+        assert shares == sorted(shares) and 0.0 < shares[1] < shares[2] < 1.0 == shares[3]
+
+    def test_the_error_is_over_what_the_windows_show(self) -> None:
+        """Over the steps that are there, worked out here once more."""
+        policy, data = small_policy(), some_trajectories((5,) * 6, (True,) * 6)
+        zero = replace(data, actions=np.zeros_like(data.actions))
+        rng = stream(0, "trust", "windows")
+        spec = policy.spec
+        batch = draw_batch(zero, rng, trust.WINDOWS, spec.window, spec.prompt, spec.max_timesteps)
+        with torch.no_grad():
+            mean = policy(batch)
+        by_hand = float(mean.square().mean(-1)[batch.window.mask].mean())
+        assert squared_error(policy, zero, 0) == pytest.approx(by_hand, rel=1e-5)
 
     @pytest.mark.parametrize(
-        ("error", "trust"), [(0.0, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (2.2, 0.0), (float("nan"), 0.0)]
+        ("error", "worth"), [(0.0, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (2.2, 0.0), (float("nan"), 0.0)]
     )
-    def test_a_critic_is_trusted_by_what_it_explains(self, error: float, trust: float) -> None:
-        assert trust_in_critic(error) == trust
+    def test_a_critic_is_trusted_by_what_it_explains(self, error: float, worth: float) -> None:
+        assert trust_in_critic(error) == worth
 
     def test_one_trajectory_is_not_trusted(self) -> None:
-        assert trust_in_data(small_policy(), self.data(0.3, trajectories=1), 0) == 0.0
+        assert trust_in_data(small_policy(), self.data(0.3, trajectories=1), 0)[0] == 0.0
 
 
 def test_no_warm_up_tells_nothing_about_one_trajectory() -> None:

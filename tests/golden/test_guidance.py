@@ -146,7 +146,7 @@ def test_a_critic_that_says_zero_is_not_divided_by(scale: str) -> None:
 
 def test_trust_multiplies_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
     """That in the data and that in the critic."""
-    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: 0.75)
+    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: (0.75, ""))
     monkeypatch.setattr(owned, "trust_in_critic", lambda error: 0.5)
     policy, data = small_policy(), some_trajectories((30, 30), (False, False))
     found = []

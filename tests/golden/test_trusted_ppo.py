@@ -17,7 +17,7 @@ TRUST = 0.375  # their product
 
 @pytest.fixture
 def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: IN_DATA)
+    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: (IN_DATA, ""))
     monkeypatch.setattr(owned, "trust_in_critic", lambda error: IN_CRITIC)
 
 
@@ -60,6 +60,6 @@ def test_the_rate_lies_between_its_own_and_that_of_imitation() -> None:
 
 
 def test_where_nothing_is_trusted_the_rate_is_that_of_imitation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: 0.0)
+    monkeypatch.setattr(owned, "trust_in_data", lambda policy, data, seed: (0.0, "why"))
     algo = made()[1]
     assert algo.rate() == 1.0 and algo.networks() == {} and algo.facts() == {"trust": 0.0}

@@ -124,8 +124,8 @@ def trusted_critic(
     if not asked:
         owned = OwnedCritic(policy, data, seed, config, over)
         return Trusted(owned, 1.0, owned.worth)
-    if (trust := trust_in_data(policy, data, seed)) == 0.0:
-        why = "in like states these trajectories do nearly the same: no critic can know which other actions are better"
+    trust, why = trust_in_data(policy, data, seed)
+    if trust == 0.0:
         return Trusted(None, 0.0, {"trust": 0.0}, [f"{why}, so none is asked (trust=false insists)"])
     owned = OwnedCritic(policy, data, seed, config, over)
     trust *= trust_in_critic(owned.worth["critic_error"])

@@ -3,7 +3,8 @@
 A critic learns how values change with actions from data that act differently in like states. Experts that act by
 their mean do not: of them a critic may rank states perfectly and still know nothing of the slope dQ/da, along which a Q
 term pushes (FACTS section 12: rank correlation did not tell when that is dangerous). What can be measured without a
-simulator is how much of the actions the states do not explain; and whether the critic says anything at all about
+simulator is how much of the actions the states do not explain; how much of what the policy still gets wrong about these
+actions that is, for where it could learn much by imitation it should; and whether the critic says anything at all about
 trajectories that it has not seen, which after five of them it may not.
 """
 
@@ -13,27 +14,55 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trajtune.algorithms.losses import masked_mean
+from trajtune.data.sampling import draw_batch
 from trajtune.data.trajectories import Trajectories
 from trajtune.policy import Policy
 from trajtune.seeds import stream
 
-NOTHING, FULL = 0.07, 0.1
+NOISE = 0.03, 0.06
 """Deviations of actions in like states, as a share of half the action box: below the first a critic is not trusted at
-all, from the second on fully. Of training tasks' few-shot sets, nine in ten of Cheetah-Vel's experts lie below 0.055
-(50 trajectories) and 0.082 (5), nine in ten of Ant-Dir's medium above 0.070 (docs/results/selection.md)."""
+all, from the second on fully. It is what tells experts whom the agent already acts like."""
+SHARE = 1.0 / 3.0, 0.5
+"""The same for the share of the policy's squared error on the data's actions that is their noise. Of few-shot sets of
+training tasks, experts' have at most 0.34, medium ones at least 0.42 (docs/results/selection.md)."""
 EXPLAINED = 0.5
 """Share of the returns' variance that a critic must explain, on trajectories it has not seen, to be trusted fully."""
 NEIGHBOURS, PROBES = 5, 512
+WINDOWS = 64
+"""That the policy's error is measured on."""
 
 
-def trust_in_data(policy: Policy, data: Trajectories, seed: int) -> float:
-    """Return a number in [0, 1] that alpha is multiplied by: the action noise, from ``NOTHING`` to ``FULL``."""
-    return min(1.0, max(0.0, (action_noise(policy, data, seed) - NOTHING) / (FULL - NOTHING)))
+def trust_in_data(policy: Policy, data: Trajectories, seed: int) -> tuple[float, str]:
+    """Return a number in [0, 1] that a critic's word is multiplied by, and if that is 0 why."""
+    noise = action_noise(policy, data, seed)
+    if (varied := _ramp(noise, *NOISE)) == 0.0:
+        return (
+            0.0,
+            "in like states these trajectories do nearly the same: no critic can know which other actions are better",
+        )
+    if (learned := _ramp(noise**2 / max(squared_error(policy, data, seed), noise**2 * 1e-6), *SHARE)) == 0.0:
+        return 0.0, "these trajectories act otherwise than the agent, and steadily: imitation has most to gain"
+    return varied * learned, ""
+
+
+def _ramp(value: float, nothing: float, full: float) -> float:
+    return min(1.0, max(0.0, (value - nothing) / (full - nothing)))
+
+
+@torch.no_grad()
+def squared_error(policy: Policy, data: Trajectories, seed: int) -> float:
+    """Return how far the policy is from the data's actions: squared, mean over dimensions and the steps of windows."""
+    spec = policy.spec
+    batch = draw_batch(data, stream(seed, "trust", "windows"), WINDOWS, spec.window, spec.prompt, spec.max_timesteps)
+    batch = policy.prepare(batch.to(policy.device))
+    missed = (policy(batch) - batch.window.actions).square().mean(-1)
+    return float(masked_mean(missed, batch.window.mask))
 
 
 def trust_in_critic(error: float) -> float:
     """Return another: what a critic explains, 1 - ``critic_error``, over ``EXPLAINED``; 0 where that is not known."""
-    return 0.0 if math.isnan(error) else min(1.0, max(0.0, (1.0 - error) / EXPLAINED))
+    return 0.0 if math.isnan(error) else _ramp(1.0 - error, 0.0, EXPLAINED)
 
 
 @torch.no_grad()
