@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from tests.study.test_local import ROOT, files_of, numbers
 from trajtune.errors import UserError
+from trajtune.leases import holder
 from trajtune.study.declaration import Method, Study
 from trajtune.study.jobs import LEASES
 from trajtune.study.results import Result
@@ -35,7 +37,7 @@ run_study(load_study(sys.argv[1]), sys.argv[2], int(sys.argv[3]), on=sys.argv[4]
 
 @pytest.fixture(scope="module")
 def larger(study: Study) -> Study:
-    return replace(study, methods=(*study.methods, Method(("dpo", "awr"), ("full", "prompt"))))
+    return replace(study, methods=(Method(("sft", "dpo"), ("full", "prompt", "decorator")),))
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +142,10 @@ def test_long_jobs_that_are_killed_say_so_and_the_same_call_goes_on(
     driver = threading.Thread(target=wait)
     driver.start()
     until(lambda: len(files_of(out)) >= 2)
-    for lease in (out / LEASES).rglob("task-*"):  # a lease names the process that works
-        os.kill(json.loads(lease.read_text())["process"], signal.SIGKILL)
-    for pid in shards(out):
-        os.kill(pid, signal.SIGKILL)
+    at_work = [holder(lease) for lease in (out / LEASES).rglob("task-*")]
+    for pid in [who.process for who in at_work if who is not None and who.process] + shards(out):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     driver.join(300)
     assert not driver.is_alive()
     assert len(said) == 1 and "runs are left and no job is at work" in said[0] and LOGS in said[0]

@@ -24,6 +24,7 @@ from trajtune.study.stored import RESULTS, read_results
 
 
 def test_before_during_and_after(study: Study, tmp_path: Path) -> None:
+    study = replace(study, methods=(Method(("sft", "dpo"), ("full",)),))  # which warm no critic up
     finish(tmp_path, STUDY, {"study": study.to_json()})
     begun = status_of(tmp_path)
     assert (begun.runs, begun.done, begun.seconds_left, begun.running, begun.failed) == (8, 0, None, {}, {})
@@ -63,7 +64,7 @@ def test_a_folder_of_something_else_is_one_line(tmp_path: Path) -> None:
 
 def test_two_drivers_share_a_folder_and_one_is_killed(study: Study, tmp_path: Path) -> None:
     """The second makes good what the first was at when it was killed, and no result is written twice."""
-    more = replace(study, methods=(*study.methods, Method(("dpo", "awr"), ("full", "prompt"))))
+    more = replace(study, methods=(Method(("sft", "dpo"), ("full", "prompt", "decorator")),))
     file, script, out = tmp_path / "study.yaml", tmp_path / "script.py", tmp_path / "out"
     file.write_text(json.dumps(more.to_json()))
     script.write_text(SCRIPT)

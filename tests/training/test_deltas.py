@@ -84,7 +84,8 @@ def test_adapter_is_what_plain_peft_loads(point_agent: SavedAgent, point_few: Fe
     loaded = PeftModel.from_pretrained(copy.deepcopy(point_agent.agent), str(saved["adapter"])).eval()
     ours = load_delta(saved["adapter"], point_agent).policy
     with torch.no_grad():
-        assert torch.equal(loaded.base_model.model(batch), ours(batch))
+        # Ours adds the adapter to the weights first: that rounds otherwise.
+        torch.testing.assert_close(loaded.base_model.model(batch), ours(batch), rtol=0, atol=1e-5)
         assert (ours(batch) - point_agent.agent(batch)).abs().max() > 1e-3
 
 
