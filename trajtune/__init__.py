@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from trajtune.errors import DivergedError, UserError
     from trajtune.rollout.score import evaluate
     from trajtune.statistics import paired_interval
-    from trajtune.study.declaration import Study, load_study
+    from trajtune.study.declaration import Study
+    from trajtune.study.reading import load_study
     from trajtune.study.runners import run_study
     from trajtune.study.stored import read_results
     from trajtune.suites import get_suite
@@ -45,7 +46,7 @@ _HOMES = {
     "get_suite": "suites",
     "load_agent": "agents.saving",
     "load_delta": "training.deltas",
-    "load_study": "study.declaration",
+    "load_study": "study.reading",
     "paired_interval": "statistics",
     "pretrain": "training.pretrain",
     "read_results": "study.stored",

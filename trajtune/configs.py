@@ -51,8 +51,16 @@ def structured(kind: Any, value: Any, where: str, finite: bool = True) -> Any:
     Dataclasses, tuples, lists, mappings, literals, paths, and alternatives of these. Whole numbers may stand for
     floats, one value for a tuple of one, NumPy's numbers for Python's; truth is no number, and unless ``finite`` is
     False neither is NaN or infinity, at any depth. ``where`` names the value in errors:
-    ``study.settings[0].trajectories``.
+    ``study.settings[0].trajectories``, which they also have as ``UserError.where``.
     """
+    try:
+        return _structured(kind, value, where, finite)
+    except UserError as error:
+        error.at(where)
+        raise
+
+
+def _structured(kind: Any, value: Any, where: str, finite: bool) -> Any:
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return _checked(value, where) if finite else value
@@ -148,7 +156,7 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
     found = {}
     for name, each in _named(value, where).items():
         if name not in known:
-            raise unknown(f"name in {where}", name, known)
+            raise unknown(f"name in {where}", name, known).at(f"{where}.{name}")
         found[name] = _field(known[name], types_of[name], each, f"{where}.{name}")
     for name, f in known.items():
         if name not in found and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:

@@ -6,6 +6,15 @@ import difflib
 class UserError(Exception):
     """Something the user can put right. The command line prints its message as one line and exits with 2."""
 
+    where = ""
+    """Which part of a larger value it is about, such as ``study.settings[0].trajectories``, where that is known."""
+
+    def at(self, where: str) -> "UserError":
+        """Say which part it is about, unless a part of that part is known; return itself."""
+        if not self.where.startswith(where):
+            self.where = where
+        return self
+
 
 class DivergedError(Exception):
     """A loss or gradient is no longer finite: one line that names the run, the step and the term. Exit code 3."""

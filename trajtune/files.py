@@ -97,6 +97,15 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that several may add to; it is on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def regular_size(path: Path) -> int:
     """Return the size of a file, in bytes. A pipe blocks whoever opens it, a device may never end: an ``OSError``."""
     found = path.stat()

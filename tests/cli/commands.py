@@ -15,8 +15,8 @@ from trajtune.data.writer import DatasetWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 Capture = pytest.CaptureFixture[str]
-DELTA = ["briefs.safetensors", "delta.json", "delta.safetensors"]
-ADAPTER = ["adapter_config.json", "adapter_model.safetensors", "briefs.safetensors", "delta.json"]
+DELTA = ["briefs.safetensors", "delta.json", "delta.safetensors", "log.jsonl"]
+ADAPTER = ["adapter_config.json", "adapter_model.safetensors", "briefs.safetensors", "delta.json", "log.jsonl"]
 AGENT = ["agent.json", "agent.safetensors", "briefs.safetensors"]
 
 

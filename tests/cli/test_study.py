@@ -4,15 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Capture, contents, result, text
+from tests.cli.commands import Capture, contents, one_line, result, text
 from trajtune.artifacts import AGENT, DATASET, finish, read_header
 from trajtune.artifacts import STUDY as STUDY_KIND
+from trajtune.cli import main
 from trajtune.cli.parsing import parse
 from trajtune.cli.study import Study
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
-from trajtune.shipped import presets
-from trajtune.study.declaration import load_study
+from trajtune.experts.sources import sources_of
+from trajtune.shipped import preset, presets
+from trajtune.study import planning
+from trajtune.study.measuring import Cost
+from trajtune.study.reading import load_study
+from trajtune.suites import get_suite
 
 STUDY = """
 suites: {point: {agent: %s, data: %s}}
@@ -47,13 +52,76 @@ def test_a_study_and_its_report(point_agent_folder: Path, point_data: Dataset, t
 
 @pytest.mark.parametrize("name", presets())
 def test_studies_that_come_with_the_package(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """They need nothing but the package, wherever one stands."""
+    """They need nothing but the package, wherever one stands: agents that ship, and data that do or can be recorded."""
     monkeypatch.chdir(tmp_path)
     command = parse(["study", name, "--out", "out"])
     assert isinstance(command, Study)
-    for source in load_study(command.file).suites.values():
-        read_header(source.found().agent, AGENT)
-        read_header(source.found().data, DATASET)
+    study = load_study(command.file)
+    for suite, source in study.suites.items():
+        found = source.of(suite, study.tasks).found()
+        read_header(found.agent, AGENT)
+        if source.data is None:
+            assert "shipped" in sources_of(get_suite(suite))
+        else:
+            read_header(found.data, DATASET)
+
+
+def test_the_list_of_studies(capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    listed = result(capsys, "studies")["studies"]
+    assert [each["name"] for each in listed] == list(presets())
+    [table] = [each for each in listed if each["name"] == "table1"]
+    # Two suites of five tasks, three seeds: seven algorithms under four tunings, and zero-shot by two targets.
+    assert table["budgets"]["paper"] == {"runs": 2 * 5 * 3 * (28 + 2), "seconds": None}
+    assert table["budgets"]["smoke"]["runs"] == 2 * 1 * 1 * 30
+    assert "studies --measure" in text(capsys, "studies")
+
+    monkeypatch.chdir(tmp_path)
+    assert result(capsys, "studies", "copy", "first") == {"name": "first", "out": "first.yaml"}
+    assert load_study("first.yaml") == load_study(preset("first"))
+
+
+def test_studies_by_what_they_take(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second an update, and nothing else."""
+    monkeypatch.setattr(planning, "cost_of", lambda *_: Cost(0.0, 1.0))
+    listed = result(capsys, "studies", "--measure", "--workers", 1)["studies"]
+    [table] = [each for each in listed if each["name"] == "table1"]
+    assert table["budgets"]["paper"]["seconds"] == 2 * 5 * 3 * 28 * 300
+    assert table["budgets"]["smoke"]["seconds"] == 2 * 28 * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["studies", "copy", "fist"], "unknown study 'fist': did you mean first?"),
+        (["studies", "list", "first"], "did you mean trajtune studies copy first?"),
+        (["study", "first"], "missing: --out (see trajtune study --help)"),
+        (["study", "first", "--out", "out", "--budget", "smal"], "unknown budget 'smal': did you mean small?"),
+        (["study", "first", "--out", "out", "--log", "tb"], "unknown logger 'tb'"),
+    ],
+)
+def test_what_is_refused(
+    arguments: list[str], message: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = main(arguments)
+    captured = capsys.readouterr()
+    one_line(code, captured.out, captured.err, message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_and_a_budget(
+    point_agent_folder: Path, point_data: Dataset, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "cost_of", lambda *_: Cost(0.0, 1.0))
+    monkeypatch.setattr("trajtune.cli.study.count_workers", lambda asked: asked or 1)
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY % (point_agent_folder, point_data.path))
+    found = result(capsys, "study", file, "--plan", "--budget", "smoke", "--workers", 2)
+    assert (found["runs"], found["done"]) == (4, 0)  # one task: zero-shot by two targets, and two cells of 3 updates
+    assert found["seconds"] == {"1": 6.0, "2": 3.0, "10": 3.0, "100": 3.0}
+    shown = text(capsys, "study", file, "--plan", "--budget", "smoke")
+    assert "4 runs, 0 done; the rest takes about 6 s with 1" in shown and "qp-sft x full" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
 
 
 def test_a_file_goes_before_a_study_of_the_same_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -66,7 +134,6 @@ def test_a_failed_run_is_told_with_its_reason(tmp_path: Path, capsys: pytest.Cap
     """Not only missing from a table: a line says which run it was and why."""
     from dataclasses import replace
 
-    from trajtune.cli import main
     from trajtune.study.cell import Evaluation, Run
     from trajtune.study.results import Result, write_result
 

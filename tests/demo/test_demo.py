@@ -7,11 +7,11 @@ import pytest
 
 from trajtune.artifacts import DEMO, MARK, finish
 from trajtune.demo import budget
-from trajtune.demo.budget import choose, expected, shortened
+from trajtune.demo.budget import BATCH, choose, expected, slowest
 from trajtune.demo.config import ALGORITHMS, BUDGETS, Budget, DemoConfig
 from trajtune.demo.running import _begun, run_demo
 from trajtune.errors import UserError
-from trajtune.training.config import Recipe
+from trajtune.study.measuring import Cost
 
 TINY = Budget(tasks=1, steps=2, batch=2, episodes=2, points=0, curve_episodes=1)
 
@@ -47,8 +47,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 )
 def test_the_budget_fits_the_machine(monkeypatch: pytest.MonkeyPatch, slower: float, workers: int, name: str) -> None:
     """Costs of a machine where 32 windows take 0.1 s in an update of sft, 0.2 s in one of the other."""
-    costs = {"sft": slower * 0.1 / 32, ALGORITHMS[1]: slower * 0.2 / 32, "step": slower * 2e-4}
-    costs |= {"sft setup": 0.0, f"{ALGORITHMS[1]} setup": slower * 2.0}
+    step = slower * 2e-4
+    costs = {"sft": Cost(step, slower * 0.1), ALGORITHMS[1]: Cost(step, slower * 0.2, 0.0, slower * 2.0)}
     monkeypatch.setattr(budget, "measure", lambda config, number: costs)
     chosen, reason = choose(DemoConfig(), workers, map)
     assert chosen == name
@@ -58,14 +58,10 @@ def test_the_budget_fits_the_machine(monkeypatch: pytest.MonkeyPatch, slower: fl
 
 def test_what_is_expected_by_hand() -> None:
     """One worker: two zero-shots of 2 episodes, each algorithm 2 + 1 (its start), of 200 steps; 2 updates of 2."""
-    costs = {"sft": 1.0, ALGORITHMS[1]: 2.0, "step": 0.01, "sft setup": 3.0, f"{ALGORITHMS[1]} setup": 4.0}
+    costs = {"sft": Cost(0.01, BATCH * 1.0, 3.0), ALGORITHMS[1]: Cost(0.01, BATCH * 2.0, 1.0, 3.0)}
     assert expected(TINY, costs, 1) == pytest.approx(7 + 2 * 2 * (1 + 2) + 200 * 0.01 * (2 + 2 + 3 + 3))
     assert expected(replace(TINY, tasks=2), costs, 2) < 2 * expected(TINY, costs, 1)
-
-
-def test_a_measurement_hardly_warms_critics_up() -> None:
-    assert shortened(Recipe("qp-sft")).options["critic.bootstrapped"] == 100
-    assert shortened(Recipe("sft")).options == Recipe("sft").resolved().options
+    assert slowest([Cost(1, 2, 3, 8), Cost(5, 6, 1, 4)]) == Cost(5, 6, 3, 8)
 
 
 def test_a_folder_keeps_the_budget_it_was_begun_with(tmp_path: Path) -> None:

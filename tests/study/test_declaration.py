@@ -10,7 +10,8 @@ import pytest
 from trajtune.data.setting import Setting
 from trajtune.errors import UserError
 from trajtune.study.cell import Evaluation
-from trajtune.study.declaration import Method, Source, Study, load_study
+from trajtune.study.declaration import Method, Source, Study
+from trajtune.study.reading import load_study
 
 GOOD = """
 suites:

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAINING = TrainConfig(steps=4, batch=4, precision="fp32", log_every=1)
 SCRIPT = """
 import sys
-from trajtune.study.declaration import load_study
+from trajtune.study.reading import load_study
 from trajtune.study.runners import run_study
 
 if __name__ == "__main__":

@@ -39,10 +39,23 @@ class SavedAgent:
     def __repr__(self) -> str:
         return f"SavedAgent({self.agent.kind} {self.digest[:12]} of {self.suite}, briefs of {len(self.briefs)} tasks)"
 
+    @property
+    def trained_on(self) -> list[int]:
+        """Tasks whose trajectories it has learned from, as its header says."""
+        return trained_on(self.header)
+
     @classmethod
     def of(cls, agent: Agent, suite: str | None = None) -> "SavedAgent":
         """Take an agent made in memory."""
         return cls(agent.eval(), identity(agent), suite)
+
+
+def trained_on(header: Mapping[str, Any]) -> list[int]:
+    """Return the tasks that an agent has learned from, pretraining and what was merged into it; none if unknown."""
+    run, base = header.get("run") or {}, header.get("base_run") or {}
+    few = run.get("data") if "merged" in run else None
+    merged = [few["task"]] if isinstance(few, Mapping) and type(few.get("task")) is int else []
+    return sorted({task for task in (*run.get("tasks", ()), *base.get("tasks", ()), *merged) if type(task) is int})
 
 
 def identity(agent: Agent) -> str:

@@ -13,6 +13,7 @@ COMMANDS = {
     "finetune": ("Finetune", "finetune an agent on a few trajectories of one task"),
     "evaluate": ("Evaluate", "run an agent, or an agent with a delta, in the environment"),
     "study": ("Study", "run a matrix of algorithms, tunings, tasks and seeds"),
+    "studies": ("Studies", "list the studies that come with trajtune, or copy one to change it"),
     "status": ("Status", "say how far a study is"),
     "report": ("Report", "compare what a study has found"),
     "pack": ("Pack", "put a study's results into one small file"),

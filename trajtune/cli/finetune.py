@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import UseAppendAction, arg
 
 from trajtune.cli.fields import Pairs, RecipeFields, with_defaults
 from trajtune.cli.output import Output, number
 from trajtune.data.setting import Setting
+from trajtune.loggers import LOGGERS, open_logger
 
 
 @dataclass
@@ -29,6 +33,8 @@ class Finetune:
     """An option of the tuning, such as method=IA3."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    log: Annotated[UseAppendAction[list[str]], arg(metavar="LOGGER")] = field(default_factory=list)
+    """Give what training logs to a logger as well, such as tensorboard; may be given several times."""
     json: bool = False
     """Print one JSON object."""
 
@@ -39,7 +45,11 @@ class Finetune:
 
         algorithms = {n: with_defaults(e.summary, algorithm_options(n)) for n, e in ALGORITHMS.items()}
         tunings = {n: with_defaults(e.summary, asdict(tuning_config(n))) for n, e in TUNINGS.items()}
-        return {"algorithms, and what --set takes": algorithms, "tunings, and what --set-tuning takes": tunings}
+        return {
+            "algorithms, and what --set takes": algorithms,
+            "tunings, and what --set-tuning takes": tunings,
+            "loggers": {name: entry.summary for name, entry in LOGGERS.items()},
+        }
 
     def run(self, out: Output) -> None:
         from trajtune.artifacts import AGENT, DATASET, read_header
@@ -59,7 +69,17 @@ class Finetune:
 
         device, base = pick_device(self.device), load_agent(self.agent)
         few = few_shot(Dataset.open(self.data), self.task, self.setting, recipe.training.seed, base.agent.spec.prompt)
-        done = finetune(base, few, recipe, folder=self.out, device=device, progress=out.progress)
+        place = self.out.with_name(f"{self.out.name}-logs")
+        loggers = [open_logger(name, place, self.out.name, recipe.to_json()) for name in self.log]
+
+        def progress(stage: str, step: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
+            out.progress(stage, step, total, metrics)
+            for logger in loggers if metrics else ():
+                logger.log(step, metrics)
+
+        done = finetune(base, few, recipe, folder=self.out, device=device, progress=progress)
+        for logger in loggers:
+            logger.close()
         out.close()
         moved = sum(tensor.numel() for tensor in done.policy.delta().values())
         first, last = done.log[0], done.log[-1]

@@ -90,6 +90,14 @@ def interval(value: Sequence[float], digits: int = 1) -> str:
     return f"[{value[0]:.{digits}f}, {value[1]:.{digits}f}]"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words, as exact as one wants to know it."""
+    if seconds < 100.0:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
 def as_text(value: Any) -> str:
     """Return a value from a header for a table, whole."""
     return value if isinstance(value, str) else json.dumps(value)

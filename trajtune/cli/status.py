@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from trajtune.cli.output import Output
+from trajtune.cli.output import Output, duration
 
 
 @dataclass
@@ -53,5 +53,4 @@ def _end(seconds: float | None, running: bool) -> str:
         return "; nobody is at work: the same study command goes on"
     if seconds is None:
         return ""
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"; at this pace the rest takes {hours} h {minutes:02d} min" if hours else f"; the rest takes {minutes} min"
+    return f"; at this pace the rest takes {duration(seconds)}"

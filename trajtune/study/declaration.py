@@ -1,35 +1,62 @@
 """What a study declares, and the cells that makes. Without torch."""
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trajtune.algorithms import ALGORITHMS
-from trajtune.configs import structured
 from trajtune.data.setting import Setting, Target
-from trajtune.errors import UserError, first_line
-from trajtune.shipped import preset, presets, shipped
+from trajtune.errors import UserError
+from trajtune.shipped import ASSET, shipped
 from trajtune.study.cell import QUARTERS, Cell, Evaluation
+from trajtune.study.selection import Selection
 from trajtune.suites import get_suite
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.tunings import TUNINGS
 
 ASKED: tuple[Target, ...] = ("best", "mean")
 """What zero-shot is asked for: both, whatever the settings say."""
+RECORDED = "data"
+"""Folder, in the working directory, of the data that a study records where it names none."""
+MOST = 100_000
+"""Cells of a study: more than that is a slip, such as a list of seeds that should have been one seed."""
 
 
 @dataclass(frozen=True)
 class Source:
     """The pretrained agent of a suite, and the dataset that few-shot trajectories are drawn from."""
 
+    agent: Path | None = None
+    """None: the agent that ships with the suite."""
+    data: Path | None = None
+    """None: what the suite's shipped experts do, recorded below ``data/`` when it is first needed."""
+
+    def of(self, suite: str, tasks: str) -> "FilledSource":
+        """Return it with nothing left open, for these tasks of the suite."""
+        agent = Path(f"{ASSET}{suite}/agent") if self.agent is None else self.agent
+        return FilledSource(
+            agent, Path(RECORDED, f"{suite}-{_split(suite, tasks)}") if self.data is None else self.data
+        )
+
+
+@dataclass(frozen=True)
+class FilledSource:
+    """A source with nothing left open."""
+
     agent: Path
     data: Path
 
-    def found(self) -> "Source":
+    def found(self) -> "FilledSource":
         """Return it with ``asset:NAME`` replaced by where that is."""
-        return Source(shipped(str(self.agent)), shipped(str(self.data)))
+        return FilledSource(shipped(str(self.agent)), shipped(str(self.data)))
+
+
+def _split(suite: str, tasks: str) -> str:
+    """The smallest part of a suite that has the tasks: its test tasks, or all."""
+    known = get_suite(suite)
+    return "test" if set(known.select(tasks)) <= set(known.test) else "all"
 
 
 @dataclass(frozen=True)
@@ -76,6 +103,8 @@ class Study:
     training: TrainConfig = field(default_factory=TrainConfig)
     deltas: bool = False
     """Whether to keep what every run moved."""
+    selection: Selection | None = None
+    """What is chosen first, on held-out training tasks: it adds methods to the study."""
 
     @property
     def evaluation(self) -> Evaluation:
@@ -103,15 +132,22 @@ class Study:
         """Raise a ``UserError`` for what cannot be run: unknown names, numbers out of range, a cell declared twice."""
         if not (self.suites and self.settings and self.methods and self.seeds):
             raise UserError("a study needs at least one suite, one setting, one method and one seed")
+        pairs = sum(len(method.algorithms) * len(method.tunings) for method in self.methods)
+        if (count := len(self.suites) * len(self.settings) * len(self.seeds) * pairs) > MOST:
+            raise UserError(f"the study declares {count} cells: {MOST} is the most")
         if self.training.seed != 0:
             raise UserError("a study's seeds are its own field, seeds: leave seed out of training")
         for seed in self.seeds:
             replace(self.training, seed=seed)  # checks its range
         for suite in self.suites:
-            get_suite(suite).select(self.tasks)
+            with _at(f"study.suites.{suite}"):
+                known = get_suite(suite)
+            with _at("study.tasks"):
+                known.select(self.tasks)
         _ = self.evaluation  # checks its numbers
-        for method in self.methods:
-            _check_method(method, self.training)
+        for i, method in enumerate(self.methods):
+            with _at(f"study.methods[{i}]"):
+                _check_method(method, self.training)
         seen: set[Path] = set()
         for cell in self.cells():
             if cell.folder in seen:
@@ -119,10 +155,29 @@ class Study:
             seen.add(cell.folder)
 
     def to_json(self) -> dict[str, Any]:
-        """The study as it is saved beside its results; ``load_study`` reads it."""
-        sources = {name: {"agent": str(s.agent), "data": str(s.data)} for name, s in self.suites.items()}
-        training = {name: value for name, value in asdict(self.training).items() if name != "seed"}
-        return {**asdict(self), "suites": sources, "training": training}
+        """The study as it is saved beside its results; ``reading.load_study`` reads it."""
+        told = _spelt(asdict(self))
+        del told["training"]["seed"]
+        return dict(told)
+
+
+def _spelt(value: Any) -> Any:
+    """The same with paths as words."""
+    if isinstance(value, Mapping):
+        return {name: _spelt(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelt(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Let errors say which part of the study they are about."""
+    try:
+        yield
+    except UserError as error:
+        error.at(where)
+        raise
 
 
 def _check_method(method: Method, training: TrainConfig) -> None:
@@ -132,53 +187,3 @@ def _check_method(method: Method, training: TrainConfig) -> None:
         raise UserError(f"label {method.label!r} becomes part of a folder's name: letters, digits and -_.= only")
     for recipe in method.recipes(training):
         recipe.resolved()
-
-
-def load_study(path: Path | str) -> Study:
-    """Read a study from YAML; every wrong name or value in it is a ``UserError`` that says where.
-
-    A bare name is a study that comes with the package, unless there is a file of that name. Paths in it are relative
-    to the working directory, as those on a command line; ``asset:NAME`` is a folder that comes with the package.
-    """
-    import yaml
-
-    name, path = str(path), Path(path)
-    if name in presets() and not path.exists():
-        path = preset(name)
-    try:
-        value = yaml.load(path.read_text(), _loader())  # a SafeLoader
-        json.dumps(value)  # dates, loops and the like have no place in options
-    except FileNotFoundError:
-        own = ", ".join(presets())
-        raise UserError(f"there is no study {path}: give a YAML file, or one that comes with trajtune: {own}") from None
-    # The last five: what PyYAML lets through from a value that is not of the type its tag says.
-    except (OSError, yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not readable as YAML of plain values ({first_line(error)})") from None
-    try:
-        if isinstance(value, dict) and isinstance(tasks := value.get("tasks"), int | list):
-            value["tasks"] = ",".join(map(str, tasks if isinstance(tasks, list) else [tasks]))
-        study: Study = structured(Study, value, "study")
-        study.check()
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return study
-
-
-def _loader() -> type:
-    """YAML 1.2's numbers (3e-4 is a number there, in PyYAML's 1.1 it is a word), and no name twice in a mapping."""
-    import re
-
-    import yaml
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-            names = [self.construct_object(key, deep=True) for key, _ in node.value]
-            for i, name in enumerate(names):
-                if name in names[:i]:
-                    raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
-            mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-            return mapping
-
-    number = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
-    return Loader

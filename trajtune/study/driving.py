@@ -12,10 +12,11 @@ from trajtune.files import remove_leftovers
 from trajtune.leases import holder, lease
 from trajtune.processes import Outcome
 from trajtune.progress import Progress, silent
+from trajtune.study.choosing import SELECTION
 from trajtune.study.declaration import Study
 from trajtune.study.jobs import CRITICS, LEASES, Job, done, failed, jobs_of
 from trajtune.study.results import read_result, write_result
-from trajtune.study.sources import forget
+from trajtune.study.sources import forget, record
 
 STAGE = "cells x tasks"
 WAIT = 1.0
@@ -26,14 +27,14 @@ Runner = Callable[[list[Job]], Iterable[tuple[Job, Outcome]]]
 another driver is at it; what raises or dies is tried again a few times before it is an error."""
 
 
-def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silent) -> None:
+def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silent, device: str = "cpu") -> None:
     """Have every run of ``study`` done that has no result in ``folder`` yet.
 
     Any number of drivers may share a folder, at once and on several machines: each run is leased by who does it, and
     all of them return when all is done. A result of another agent, other data or other options is a ``UserError``. A
     run that diverges or fails is a result too; one that failed is tried again by the next call.
     """
-    jobs, missing = prepare(study, folder)
+    jobs, missing = prepare(study, folder, progress, device)
     before = {job.path: job.path.stat().st_mtime_ns for job in missing if job.path.exists()}
     while missing := [job for job in missing if not _settled(job, before)]:
         count = len(jobs) - len(missing)
@@ -51,12 +52,18 @@ def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silen
         shutil.rmtree(folder / name, ignore_errors=True)  # all have what they wanted of it
 
 
-def prepare(study: Study, folder: Path) -> tuple[list[Job], list[Job]]:
-    """Return all jobs of a study and those without a result, once the folder is known to be its own and says so."""
+def prepare(
+    study: Study, folder: Path, progress: Progress = silent, device: str = "cpu"
+) -> tuple[list[Job], list[Job]]:
+    """Return all jobs of a study and those without a result, once the folder is known to be its own and says so.
+
+    What a suite without data needs is recorded first.
+    """
     study.check()
     forget()
     _check_folder(folder)
-    jobs = list(jobs_of(study, folder))
+    record(study, progress)
+    jobs = list(jobs_of(study, folder, device))
     missing = [job for job in jobs if not done(job)]
     _write_header(folder, study)
     return jobs, missing
@@ -86,7 +93,8 @@ def _check_folder(folder: Path) -> None:
     if (folder / STUDY.header).exists():
         read_header(folder, STUDY)
         return
-    ours = (LEASES, f".{STUDY.header}.")  # what a driver leaves that was killed before it had written the header
+    # What a selection leaves, and a driver that was killed before it had written the header.
+    ours = (LEASES, SELECTION, f".{STUDY.header}.")
     if folder.exists() and (not folder.is_dir() or any(not each.name.startswith(ours) for each in folder.iterdir())):
         raise UserError(f"{folder} already holds something else: choose another folder")
 

@@ -1,5 +1,6 @@
 """The runs that a study asks for: which there are, which are done, and how one is done, by whoever is asked."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from trajtune.files import differing, remove_leftovers
 from trajtune.leases import lease
 from trajtune.processes import WorkerDiedError
 from trajtune.study.cell import Cell, Run, settled
-from trajtune.study.declaration import Source, Study
+from trajtune.study.declaration import FilledSource, Study
 from trajtune.study.results import Result, read_result, write_result
 from trajtune.study.sources import agent_digest, agent_of, check_data, dataset_of
 from trajtune.suites import get_suite
@@ -23,7 +24,7 @@ CRITICS, LEASES = "critics", "leases"
 class Job:
     """One cell on one task: all that a worker needs."""
 
-    source: Source
+    source: FilledSource
     cell: Cell
     run: Run
     path: Path
@@ -31,26 +32,29 @@ class Job:
     delta: Path | None
     lease: Path
     critics: Path
+    device: str
+    """``cpu``, or ``cuda``: one of those that there are."""
 
 
-def jobs_of(study: Study, folder: Path) -> Iterator[Job]:
+def jobs_of(study: Study, folder: Path, device: str = "cpu") -> Iterator[Job]:
     """Every cell on a task before the next task, so that an unfinished study compares all cells on some tasks."""
     cells = list(study.cells())
-    for name, source in study.suites.items():
+    for name, declared in study.suites.items():
+        source = declared.of(name, study.tasks)
         tasks = get_suite(name).select(study.tasks)
         agent = agent_digest(name, source)
         for setting in dict.fromkeys(cell.setting for cell in cells if cell.suite == name):
             check_data(name, source, setting.quality, setting.trajectories, tasks)
             data = dataset_of(source.data).identity()
             own = [cell for cell in cells if (cell.suite, cell.setting) == (name, setting)]
-            recipes = [settled(cell.resolved(), study.evaluation) for cell in own]
+            recipes = [settled(cell.resolved(), study.evaluation, device) for cell in own]
             for task in tasks:
                 for cell, (recipe, evaluation) in zip(own, recipes, strict=True):
                     run = Run(name, task, setting, cell.seed, recipe, agent, data, evaluation)
                     path = folder / cell.folder / f"task-{task}.json"
                     delta = path.with_suffix("") if study.deltas else None
                     held = folder / LEASES / cell.folder / f"task-{task}"
-                    yield Job(source, cell, run, path, delta, held, folder / CRITICS)
+                    yield Job(source, cell, run, path, delta, held, folder / CRITICS, device)
 
 
 def done(job: Job) -> bool:
@@ -103,12 +107,20 @@ def _do(job: Job) -> Result:
                 run.evaluation,
                 data=run.data,
                 label=job.cell.label,
+                device=_device(job.device),
                 delta=None if run.recipe is None else job.delta,
             )
     finally:
         torch.set_num_threads(threads)
     assert result.run == run, "a run's identity is known before it is run"
     return result
+
+
+def _device(name: str) -> str:
+    """Spread the workers of a machine over its devices, each of them for good."""
+    import torch
+
+    return f"{name}:{os.getpid() % torch.cuda.device_count()}" if name == "cuda" else name
 
 
 def failed(job: Job, error: Exception) -> Result:

@@ -131,7 +131,7 @@ class _Watched:
         self.metrics: dict[str, float] = {}
         self.along_seconds = self.final_seconds = 0.0
         self.retained: tuple[Retained, ...] = ()
-        known = sorted(task for task in base.briefs if task != few.task)
+        known = [task for task in base.trained_on if task != few.task and task in base.briefs]
         count = evaluation.forgetting
         if count > len(known):
             raise UserError(f"forgetting asks for {count} tasks; the agent was pretrained on {len(known)} others")

@@ -1,19 +1,28 @@
 """The agents and datasets a study works with: what their headers say, and opened once a process."""
 
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trajtune.artifacts import AGENT, read_header
+from trajtune.artifacts import AGENT, DATASET, read_header
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
+from trajtune.experts.collect import collect
+from trajtune.experts.config import CollectConfig
+from trajtune.leases import lease
+from trajtune.processes import count_workers
+from trajtune.progress import Progress
 from trajtune.shipped import shipped
-from trajtune.study.declaration import Source
+from trajtune.study.declaration import FilledSource, Study
 from trajtune.suites import get_suite
 
 if TYPE_CHECKING:
     from trajtune.agents.saving import SavedAgent
+
+WAIT = 1.0
+"""Seconds between two looks at what another process is recording."""
 
 
 @lru_cache(maxsize=4)
@@ -36,14 +45,27 @@ def forget() -> None:
     dataset_of.cache_clear()
 
 
-def agent_digest(suite: str, source: Source) -> str:
+def record(study: Study, progress: Progress) -> None:
+    """Have the shipped experts record the data of suites that name none, as ``trajtune collect`` does it."""
+    for suite, source in study.suites.items():
+        folder = source.of(suite, study.tasks).data
+        while source.data is None and not (folder / DATASET.header).exists():
+            with lease(folder.with_name(f".{folder.name}.lease")) as mine:  # another study may want the same
+                if mine:
+                    tasks = get_suite(suite).select(folder.name.removeprefix(f"{suite}-"))
+                    collect(CollectConfig(suite, tuple(tasks)), folder, count_workers(0), progress)
+                    break
+            time.sleep(WAIT)
+
+
+def agent_digest(suite: str, source: FilledSource) -> str:
     """Return which agent it is, from its header alone; a ``UserError`` if it is another suite's."""
     header = read_header(source.found().agent, AGENT)
     _same(source.agent, header.get("suite") or suite, suite)
     return str(header["identity"])
 
 
-def check_data(suite: str, source: Source, quality: str | None, trajectories: int, tasks: Sequence[int]) -> None:
+def check_data(suite: str, source: FilledSource, quality: str | None, trajectories: int, tasks: Sequence[int]) -> None:
     """Find out now, not after hours, that the data is another suite's or that trajectories are missing."""
     dataset = dataset_of(source.data)
     _same(source.data, dataset.suite, suite)

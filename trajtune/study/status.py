@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trajtune.artifacts import STUDY
+from trajtune.errors import UserError
 from trajtune.leases import Holder, holder
+from trajtune.study.choosing import SELECTION
 from trajtune.study.declaration import Study
 from trajtune.study.driving import declared_in
 from trajtune.study.jobs import LEASES
@@ -37,6 +40,8 @@ class Status:
 def status_of(folder: Path | str) -> Status:
     """Read every result and lease in a study's folder; a ``UserError`` if it is no study's or a result is damaged."""
     folder = Path(folder)
+    if not (folder / STUDY.header).exists() and (choosing := sorted(folder.glob(f"{SELECTION}/*/{STUDY.header}"))):
+        raise UserError(f"{folder} is choosing options first: ask for the status of {choosing[-1].parent}")
     study = declared_in(folder)
     places = list(_places(study))
     done, diverged, failed, times = 0, [], {}, []

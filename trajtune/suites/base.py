@@ -14,6 +14,8 @@ from trajtune.progress import Progress
 
 Array = npt.NDArray[Any]
 Metric = Literal["return", "success"]
+SPLITS = ("all", "train", "test")
+"""Words for tasks of a suite."""
 
 
 class Env(Protocol):
@@ -175,11 +177,12 @@ class Suite:
     def select(self, spec: str) -> list[int]:
         """Return the task numbers that ``all``, ``train``, ``test`` or a list such as ``0,3,7`` stands for.
 
-        In a list a task's name may stand for its number.
+        ``test:2`` is the first two of the test tasks. In a list a task's name may stand for its number.
         """
-        named = {"all": range(len(self.tasks)), "train": self.train, "test": self.test}
-        if spec in named:
-            return list(named[spec])
+        named = dict(zip(SPLITS, (range(len(self.tasks)), self.train, self.test), strict=True))
+        name, colon, first = spec.partition(":")
+        if name in named and (not colon or (first.isdecimal() and int(first) > 0)):
+            return list(named[name])[: int(first) if colon else None]
         names = {task.name: task.index for task in self.tasks}
         try:
             indices = [names[part] if part in names else int(part) for part in spec.split(",")]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from trajtune.compute.precision import resolved
 from trajtune.data.fewshot import Brief, FewShot
 from trajtune.data.sampling import draw_batch
 from trajtune.errors import UserError
+from trajtune.loggers import JsonLines
 from trajtune.policy import Policy
 from trajtune.progress import Progress, silent
 from trajtune.seeds import stream
@@ -25,6 +27,8 @@ from trajtune.training.deltas import load_delta, policy_for, save_delta
 from trajtune.training.loop import Log, train
 from trajtune.types import Batch
 
+LOG = "log"
+"""Name of the file of what training logs, without its ending."""
 LOOKS, LOOK_ROWS = 8, 32
 """Batches, and windows in each, that a policy may be initialised from."""
 
@@ -96,11 +100,14 @@ def finetune(
         batch: Batch = algorithm.draw(few.trajectories, rng, shape)
         return batch
 
-    def on_step(step: int, metrics: dict[str, float]) -> None:
-        progress(stage, step, training.steps, metrics)
-        watch(step, policy)
+    with claimed(where, DELTA, run, [CHECKPOINT]), _lines(where, recipe) as lines:
 
-    with claimed(where, DELTA, run, [CHECKPOINT]):
+        def on_step(step: int, metrics: dict[str, float]) -> None:
+            if lines is not None and metrics:
+                lines.log(step, metrics)
+            progress(stage, step, training.steps, metrics)
+            watch(step, policy)
+
         log = train(policy, algorithm, draw, training, run=run, folder=where, on_step=on_step)
     facts = {name: value for name, value in algorithm.facts().items() if math.isfinite(value)}
     done = Finetuned(policy, briefs, recipe, run, log, facts, tuple(algorithm.notes()))
@@ -108,6 +115,23 @@ def finetune(
         save_delta(where, policy, briefs, run, _told(done))
         clear(where, [CHECKPOINT])
     return done
+
+
+@contextmanager
+def _lines(folder: Path | None, recipe: Recipe) -> Iterator[JsonLines | None]:
+    """What training logs, as it goes on, beside the delta."""
+    if folder is None:
+        yield None
+        return
+    lines = JsonLines(folder, LOG, recipe.to_json())
+    try:
+        yield lines
+    except Exception:
+        if not (folder / CHECKPOINT).exists():  # nothing to go on from: nothing is left
+            (folder / f"{LOG}.jsonl").unlink()
+        raise
+    finally:
+        lines.close()
 
 
 def _first_look(few: FewShot, shape: Shape, seed: int) -> Iterator[Batch]:

@@ -1,6 +1,6 @@
 """Where the runs of a study are done: processes on this machine, a Ray cluster, SLURM. Entry points add others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,10 @@ from typing import Any
 from trajtune.configs import override
 from trajtune.progress import Progress, silent
 from trajtune.registry import Registry, resolve
+from trajtune.study.choosing import chosen
 from trajtune.study.declaration import Study
+from trajtune.study.driving import STAGE
+from trajtune.study.logs import Logs
 from trajtune.study.runners.configs import LocalConfig, RayConfig, SlurmConfig
 
 
@@ -45,13 +48,28 @@ def run_study(
     progress: Progress = silent,
     on: str = LOCAL,
     options: Mapping[str, Any] | None = None,
+    log: Sequence[str] = (),
 ) -> None:
     """Run every cell of ``study`` on every task that has no result in ``folder`` yet; see ``driving.drive``.
 
     Results do not depend on where they are done, nor on ``workers``. On this machine that is how many processes of one
     thread there are, where one that dies is replaced, or, with 0, none but this one; a script that asks for workers
-    needs ``if __name__ == "__main__":``. ``on`` names a runner, ``options`` overrides fields of its config.
+    needs ``if __name__ == "__main__":``. ``on`` names a runner, ``options`` overrides fields of its config. What the
+    study's selection has to choose is chosen first, with the same runner. ``log`` names loggers, which are given
+    every result's curve as it comes.
     """
     entry = RUNNERS[on]
     config = override(entry.config(), options or {}, f"runner {on}")
-    resolve(entry.build)(study, Path(folder), workers, progress, config)
+
+    logs = Logs(Path(folder), log)
+
+    def run(each: Study, where: Path) -> None:
+        resolve(entry.build)(each, where, workers, progress, config)
+
+    def told(stage: str, done: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
+        progress(stage, done, total, metrics)
+        if stage == STAGE:
+            logs.update()
+
+    study = chosen(study, Path(folder), run)
+    resolve(entry.build)(study, Path(folder), workers, told, config)

@@ -12,7 +12,10 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """Nothing to choose."""
+    """What the processes compute on."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """With ``cuda`` the processes share the devices that there are."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,13 @@ class RayConfig:
     """Of a cluster, or ``auto`` for the one that this machine belongs to; empty starts one here that ends with us."""
     cpus: float = 1.0
     gpus: float = 0.0
+    """With one, or a part of one, runs are done on CUDA."""
     memory_mb: int = 0
     """That the scheduler sets aside for a run; 0 leaves it out of account."""
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus > 0 else "cpu"
 
     def __post_init__(self) -> None:
         _check_positive(self, "cpus")
@@ -42,10 +50,15 @@ class SlurmConfig:
     cpus: int = 1
     """Of a job: so many processes of one thread work in it."""
     gpus: int = 0
+    """With one or more, runs are done on CUDA."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Any other of sbatch's options, such as ``{"account": "mine"}``."""
     cluster: Literal["slurm", "local"] = "slurm"
     """``local`` starts the jobs as processes here: to try it without a cluster."""
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus > 0 else "cpu"
 
     def __post_init__(self) -> None:
         _check_positive(self, "minutes", "memory_gb", "cpus")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from trajtune.compute.devices import pick_device
 from trajtune.processes import Outcome, Pool
 from trajtune.progress import Progress
 from trajtune.study.declaration import Study
@@ -15,7 +16,8 @@ from trajtune.study.runners.configs import ATTEMPTS, LocalConfig
 
 def run_local(study: Study, folder: Path, workers: int, progress: Progress, config: LocalConfig) -> None:
     """Run a study in ``workers`` processes; with 0, in this one."""
-    drive(study, folder, lambda jobs: outcomes(apart(jobs, workers), workers), progress)
+    pick_device(config.device)  # it is told now if there is none
+    drive(study, folder, lambda jobs: outcomes(apart(jobs, workers), workers), progress, config.device)
 
 
 def apart(jobs: Sequence[Any], workers: int) -> list[Any]:

@@ -11,7 +11,7 @@ from trajtune.errors import DivergedError, UserError, first_line
 from trajtune.processes import Outcome, WorkerDiedError
 from trajtune.progress import Progress
 from trajtune.shipped import ASSET
-from trajtune.study.declaration import Source, Study
+from trajtune.study.declaration import FilledSource, Study
 from trajtune.study.driving import drive
 from trajtune.study.jobs import Job, do
 from trajtune.study.runners.configs import ATTEMPTS, RayConfig
@@ -32,7 +32,11 @@ def run_ray(study: Study, folder: Path, workers: int, progress: Progress, config
     if ours:
         _connect(ray, config, workers)
     try:
-        drive(study, folder, lambda jobs: _outcomes(ray, apart(jobs, workers or 1), workers, config), progress)
+
+        def runner(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
+            return _outcomes(ray, apart(jobs, workers or 1), workers, config)
+
+        drive(study, folder, runner, progress, config.device)
     finally:
         if ours:
             ray.shutdown()
@@ -91,7 +95,7 @@ def _absolute(job: Job) -> Job:
     )
     return replace(
         job,
-        source=Source(agent, data),
+        source=FilledSource(agent, data),
         path=job.path.absolute(),
         delta=None if job.delta is None else job.delta.absolute(),
         lease=job.lease.absolute(),

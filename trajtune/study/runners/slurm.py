@@ -33,7 +33,7 @@ def run_slurm(study: Study, folder: Path, workers: int, progress: Progress, conf
         import submitit
     except ImportError:
         raise UserError("--on slurm needs submitit: pip install -c constraints.txt 'trajtune[slurm]'") from None
-    jobs, missing = prepare(study, folder)
+    jobs, missing = prepare(study, folder, progress, config.device)
     progress(STAGE, len(jobs) - len(missing), len(jobs))
     if not missing:
         return
@@ -42,7 +42,8 @@ def run_slurm(study: Study, folder: Path, workers: int, progress: Progress, conf
         executor.update_parameters(**_asked(config))
         shards = min(workers or SHARDS, len(missing))
         with executor.batch():
-            queued = [executor.submit(Shard(), str(folder.absolute()), i, shards, config.cpus) for i in range(shards)]
+            told = str(folder.absolute()), shards, config.cpus, config.device
+            queued = [executor.submit(Shard(), i, *told) for i in range(shards)]
     except (RuntimeError, OSError, ValueError) as error:
         raise UserError(f"the jobs cannot be queued: {first_line(error)}") from None
     while missing and not all(job.done() for job in queued):
@@ -73,14 +74,14 @@ def _asked(config: SlurmConfig) -> dict[str, Any]:
 class Shard:
     """One long job: it takes runs that nobody is at until none are left. Preempted, it is queued again as it was."""
 
-    def __call__(self, folder: str, number: int, shards: int, processes: int) -> None:
+    def __call__(self, number: int, folder: str, shards: int, processes: int, device: str) -> None:
         where = Path(folder)
 
         def runner(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
             first = len(jobs) * number // shards  # another place for everyone to begin at
             return outcomes(apart(jobs[first:] + jobs[:first], processes), processes)
 
-        drive(declared_in(where), where, runner)
+        drive(declared_in(where), where, runner, device=device)
 
     def checkpoint(self, *arguments: Any) -> Any:
         """What submitit asks for when the job is about to be stopped: the same again."""
