@@ -115,7 +115,14 @@ def test_who_comes_second_to_a_stale_one_gives_it_back(tmp_path: Path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == ["lease"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 1}', "x" * 5000, '{"host": "a", "process": "b"}'])
+ODD = (
+    "[" * 4000,
+    '{"host": "a", "token": "b", "since": 0, "process": 1e999}',
+    '{"host": "a", "token": "b", "process": 1, "since": ' + "9" * 400 + "}",
+)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 1}', "x" * 5000, '{"host": "a", "process": "b"}', *ODD])
 def test_one_that_cannot_be_understood_is_held_until_it_is_stale(tmp_path: Path, content: str) -> None:
     path = tmp_path / "lease"
     path.write_text(content)

@@ -26,6 +26,8 @@ PATIENCE = 120.0
 """Seconds without a touch after which a lease may be taken over."""
 TOUCHES = 6
 """In this time."""
+PROBE = ".now."
+"""What the names of files begin with that are made to see a disk's clock, and gone at once."""
 LIMIT = 1 << 12
 """Bytes that a lease has at most."""
 
@@ -70,7 +72,7 @@ def holder(path: Path) -> Holder | None:
         return None
     told = _read(path)
     here = told.get("host") == socket.gethostname()
-    now = _now(path.parent)
+    now = now_on(path.parent)
     if now - touched > PATIENCE or (here and not _alive(int(told["process"]))):
         return None
     if not told:  # its holder is about to write it, or was killed before it could
@@ -88,7 +90,7 @@ def _read(path: Path) -> dict[str, str]:
             "process": str(int(value["process"])),
             "since": str(float(value["since"])),
         }
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return {}
 
 
@@ -146,9 +148,9 @@ def _touch(path: Path, done: threading.Event) -> None:
             os.utime(path)
 
 
-def _now(folder: Path) -> float:
-    """The time by the clock of the disk."""
-    probe = folder / f".now.{secrets.token_hex(4)}"
+def now_on(folder: Path) -> float:
+    """Return the time, in seconds, by the clock of the disk that a folder is on."""
+    probe = folder / f"{PROBE}{secrets.token_hex(4)}"
     try:
         probe.touch()
         return probe.stat().st_mtime

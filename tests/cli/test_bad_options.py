@@ -181,7 +181,7 @@ def test_merge_what_is_not_in_the_weights(
     ("command", "culprit"),
     [
         (["study", "nothing.yaml", "--out", "out"], "there is no study nothing.yaml"),
-        (["study", "frist", "--out", "out"], "one that comes with trajtune: first"),
+        (["study", "frist", "--out", "out"], "one that comes with trajtune: figure1"),
         (["study", "study.yaml", "--out", "out", "--workers", "-1"], "workers must be at least 1"),
         (["study", "study.yaml", "--out", "out"], "none is not an agent: it has no agent.json"),
         (["report", "nothing"], "nothing is not a study: it has no study.json"),

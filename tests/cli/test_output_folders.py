@@ -173,7 +173,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
             code = run(command)
             captured = capsys.readouterr()
             one_line(code, captured.out, captured.err, out / "checkpoint.safetensors", "no space left on the disk")
-            assert list(contents(out)) == ["checkpoint.safetensors", "unfinished.json"]
+            assert list(contents(out)) == ["checkpoint.safetensors", "log.jsonl", "unfinished.json"]
             assert not kept or contents(out) == kept
             kept = contents(out)
     assert run(command) == 0

@@ -307,7 +307,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         with pytest.raises(KeyboardInterrupt):
             tuned(point_agent, few, algorithm, tuning, CONFIG, folder=tmp_path, watch=stop)
         assert steps == expected
-        assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "unfinished.json"}
+        assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "log.jsonl", "unfinished.json"}
     resumed = tuned(point_agent, few, algorithm, tuning, CONFIG, folder=tmp_path)
     assert same_bits(resumed.policy.delta(), whole.policy.delta())
     assert resumed.log == whole.log

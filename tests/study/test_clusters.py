@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.study.test_local import ROOT, files_of, numbers
 from trajtune.errors import UserError
@@ -21,14 +22,14 @@ from trajtune.study.declaration import Method, Study
 from trajtune.study.jobs import LEASES
 from trajtune.study.results import Result
 from trajtune.study.runners import RUNNERS, run_study
-from trajtune.study.runners.slurm import LOGS, Shard
+from trajtune.study.runners.slurm import LOGS, Shard, _why
 from trajtune.study.stored import read_results
 
 pytestmark = pytest.mark.slow
 HERE: dict[str, Any] = {"cluster": "local", "minutes": 10, "memory_gb": 1}
 SCRIPT = """
 import json, sys
-from trajtune.study.declaration import load_study
+from trajtune.study.reading import load_study
 from trajtune.study.runners import run_study
 
 run_study(load_study(sys.argv[1]), sys.argv[2], int(sys.argv[3]), on=sys.argv[4], options=json.loads(sys.argv[5]))
@@ -170,8 +171,8 @@ def shards(folder: Path) -> list[int]:
 
 def test_a_preempted_job_is_queued_again_as_it_was() -> None:
     pytest.importorskip("submitit")
-    again = Shard().checkpoint("folder", 1, 10, 4)
-    assert isinstance(again.function, Shard) and again.args == ("folder", 1, 10, 4)
+    again = Shard().checkpoint(1, "folder", 10, 4, "cpu", 0.0)
+    assert isinstance(again.function, Shard) and again.args == (1, "folder", 10, 4, "cpu", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,9 @@ def test_a_preempted_job_is_queued_again_as_it_was() -> None:
         ("slurm", {"minutes": 0}, "minutes must be positive"),
         ("slurm", {"hours": 1}, "unknown option of runner slurm 'hours'"),
         ("ray", {"cpus": "two"}, "runner ray: cpus must be of type float"),
-        ("local", {"partition": "x"}, "runner local has no options"),
+        ("local", {"partition": "x"}, "unknown option of runner local 'partition'"),
+        ("ray", {"gpus": -1.0}, "gpus must not be negative"),
+        ("slurm", {"gpus": -1}, "gpus must not be negative"),
     ],
 )
 def test_what_no_runner_takes_is_one_line(
@@ -190,6 +193,26 @@ def test_what_no_runner_takes_is_one_line(
     with pytest.raises(UserError, match=message):
         run_study(study, tmp_path / "out", on=on, options=options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_no_cuda_device_is_one_line(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no CUDA device is available"):
+        run_study(study, tmp_path / "out", options={"device": "cuda"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_submitit_quotes() -> None:
+    trace = "trace:\n-------\nTraceback\n  File x\nUserError: why\n-------\nYou can check\n  - /a/log"
+    assert _why(trace) == "UserError: why"
+    assert _why("Job 3 has not produced any output") == "Job 3 has not produced any output"
+    assert _why("") == "they ended early"
+
+
+def test_a_run_that_no_machine_has_room_for_is_one_line(study: Study, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match="a run asks for 1 of GPU, this machine has 0"):
+        run_study(study, tmp_path / "out", 1, on="ray", options={"gpus": 1, "cpus": 2})
 
 
 def test_runners_are_a_table_that_others_add_to() -> None:

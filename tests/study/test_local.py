@@ -274,3 +274,23 @@ def test_other_data_or_another_agent_are_seen(study: Study, point_data: Dataset,
     other = {"point": Source(study.suites["point"].agent, copy)}
     with pytest.raises(UserError, match="is of another data: choose another folder"):
         run_study(replace(small, suites=other), tmp_path / "out")
+
+
+def test_a_failure_is_not_repeated_by_a_driver_that_was_there(study: Study, tmp_path: Path) -> None:
+    """What another driver has tried since this one began is accounted for; the next call tries it again."""
+    from trajtune.study.driving import prepare
+    from trajtune.study.jobs import accounted, do, give_up
+
+    jobs, missing = prepare(study, tmp_path)
+    job = missing[-1]
+    give_up(job, RuntimeError("a bug"))  # as another driver's
+    assert accounted(job)
+    result = do(job)
+    assert result is not None and result.failed == "RuntimeError: a bug"
+    _, again = prepare(study, tmp_path)
+    assert len(again) == len(jobs) and not accounted(again[-1])
+
+
+def test_workers_are_not_negative(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="workers must not be negative, got -1"):
+        run_study(study, tmp_path / "out", -1)

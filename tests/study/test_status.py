@@ -19,7 +19,7 @@ from trajtune.study.declaration import Method, Study
 from trajtune.study.jobs import LEASES
 from trajtune.study.results import read_result, write_result
 from trajtune.study.runners import run_study
-from trajtune.study.status import status_of
+from trajtune.study.status import _seconds, status_of
 from trajtune.study.stored import RESULTS, read_results
 
 
@@ -46,6 +46,14 @@ def test_before_during_and_after(study: Study, tmp_path: Path) -> None:
     assert during.failed == {lost: "a worker process died of SIGKILL"}
     assert during.running[place].process == os.getpid()
     assert during.seconds_left == pytest.approx(20.0)  # two left, ten seconds each
+
+
+def test_pauses_are_left_out_of_the_pace() -> None:
+    """Results every ten seconds but for a night, and some that came out of a pack."""
+    times = [0.0] * 50 + [1e9 + 10 * n for n in range(5)] + [2e9 + 10 * n for n in range(5)]
+    assert _seconds(times, 3) == pytest.approx(30.0)
+    assert _seconds([0.0] * 50, 3) is None and _seconds([1e9], 3) is None
+    assert _seconds(times, 0) == 0.0
 
 
 def test_results_of_cells_that_are_not_declared_are_told_apart(study: Study, tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 import hashlib
 import json
 import lzma
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trajtune.artifacts import STUDY, read_header
+from trajtune.data.setting import Setting
 from trajtune.errors import UserError
 from trajtune.study.declaration import Study
 from trajtune.study.runners import run_study
 from trajtune.study.stored import RESULTS, pack, read_pack, read_results, unpack
+from trajtune.training.config import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,41 @@ def test_an_unfinished_unpacking_goes_on(packed: Path, tmp_path: Path, monkeypat
     assert not (back / STUDY.header).exists() and len(list(back.glob(RESULTS))) == 3
     assert unpack(packed, back) == 8
     assert read_results(back) == read_results(packed) and read_header(back, STUDY)
+
+
+def test_an_unpacking_that_fails_goes_on(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk: what is there stays, and the folder stays ours."""
+    from trajtune.study import stored
+
+    back, write, count = tmp_path / "back", stored.write_json, iter(range(5))
+
+    def fails(path: Path, value: Any) -> None:
+        if next(count, None) is None:
+            raise UserError(f"cannot write {path}: no space left on the disk")
+        write(path, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stored, "write_json", fails)
+        with pytest.raises(UserError, match="no space left"):
+            unpack(packed, back)
+    assert len(list(back.glob(RESULTS))) == 5
+    assert unpack(packed, back) == 8
+    assert read_results(back) == read_results(packed)
+
+
+def test_a_pack_has_room_for_every_suite(folder: Path, tmp_path: Path) -> None:
+    """As a cell's folder is named after them."""
+    from trajtune.study.cell import Cell
+    from trajtune.study.stored import PLACE
+
+    for suite in ("gym:HalfCheetah-v5", "gym:ns/Env-v0", "metaworld-ml45"):
+        cell = Cell(suite, Setting(None, 5, target=-1.5), 3, Recipe("qp-sft", "full"), "alpha=0.1")
+        assert PLACE.fullmatch(f"{cell.folder.as_posix()}/task-7.json")
+    out = tmp_path / "odd"
+    shutil.copytree(folder, out)
+    (out / "point").rename(out / ".point")
+    with pytest.raises(UserError, match="lies in a folder that no study has"):
+        pack(out, tmp_path / "pack")
 
 
 def test_what_is_there_is_left_alone(folder: Path, packed: Path, tmp_path: Path) -> None:

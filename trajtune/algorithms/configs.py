@@ -145,7 +145,7 @@ class PPOConfig:
 
     def __post_init__(self) -> None:
         check_clipping(self)
-        check_shares(self, "lam")
+        check_shares(self, "lam", "rate")
         if not 0.0 <= self.imitation < math.inf:
             raise UserError(f"imitation must be a number from 0, got {self.imitation}")
 

@@ -49,6 +49,11 @@ def shared_in(folder: Path) -> Iterator[None]:
         _folder = before
 
 
+def forget() -> None:
+    """Let the next critic of this process be warmed up anew."""
+    _KEPT.clear()
+
+
 def warm_critic(
     policy: Policy, data: Trajectories, seed: int, config: CriticConfig, over: Over
 ) -> tuple[Critic, dict[str, float]]:

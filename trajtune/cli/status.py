@@ -16,7 +16,7 @@ class Status:
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Folder of the results."""
     follow: bool = False
-    """Say it again every ten seconds, until all is done."""
+    """Say it again every ten seconds, until all is done or has failed."""
     json: bool = False
     """Print one JSON object."""
 
@@ -26,7 +26,7 @@ class Status:
         from trajtune.study.status import status_of
 
         found = status_of(self.folder)
-        while self.follow and found.done < found.runs:
+        while self.follow and (found.running or found.done + len(found.failed) < found.runs):
             out.progress(f"runs of {self.folder}", found.done, found.runs)
             time.sleep(EVERY)
             found = status_of(self.folder)

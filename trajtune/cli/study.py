@@ -63,7 +63,7 @@ class Study:
         from trajtune.configs import parse_options
         from trajtune.study.reading import load_study
 
-        workers = count_workers(self.workers) if self.on == LOCAL else self.workers
+        workers = count_workers(self.workers) if RUNNERS[self.on].here else self.workers
         study = within(load_study(self.file), self.budget)
         if self.plan:
             _show_plan(study, self.out, workers, out)

@@ -9,13 +9,12 @@ from trajtune.artifacts import STUDY, finish, plain, read_header
 from trajtune.configs import structured
 from trajtune.errors import UserError
 from trajtune.files import remove_leftovers
-from trajtune.leases import holder, lease
+from trajtune.leases import PROBE, holder, lease, now_on
 from trajtune.processes import Outcome
 from trajtune.progress import Progress, silent
 from trajtune.study.choosing import SELECTION
 from trajtune.study.declaration import Study
-from trajtune.study.jobs import CRITICS, LEASES, Job, done, failed, jobs_of
-from trajtune.study.results import read_result, write_result
+from trajtune.study.jobs import CRITICS, LEASES, Job, accounted, done, give_up, jobs_of
 from trajtune.study.sources import forget, record
 
 STAGE = "cells x tasks"
@@ -27,23 +26,29 @@ Runner = Callable[[list[Job]], Iterable[tuple[Job, Outcome]]]
 another driver is at it; what raises or dies is tried again a few times before it is an error."""
 
 
-def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silent, device: str = "cpu") -> None:
+def drive(
+    study: Study,
+    folder: Path,
+    runner: Runner,
+    progress: Progress = silent,
+    device: str = "cpu",
+    since: float | None = None,
+) -> None:
     """Have every run of ``study`` done that has no result in ``folder`` yet.
 
     Any number of drivers may share a folder, at once and on several machines: each run is leased by who does it, and
     all of them return when all is done. A result of another agent, other data or other options is a ``UserError``. A
-    run that diverges or fails is a result too; one that failed is tried again by the next call.
+    run that diverges or fails is a result too; one that failed before ``since`` (now) is tried again.
     """
-    jobs, missing = prepare(study, folder, progress, device)
-    before = {job.path: job.path.stat().st_mtime_ns for job in missing if job.path.exists()}
-    while missing := [job for job in missing if not _settled(job, before)]:
+    jobs, missing = prepare(study, folder, progress, device, since)
+    while missing := [job for job in missing if not accounted(job)]:
         count = len(jobs) - len(missing)
         progress(STAGE, count, len(jobs))
         if not (free := [job for job in missing if holder(job.lease) is None]):
             time.sleep(WAIT)
         for job, outcome in runner(free) if free else ():
             if outcome.error is not None:
-                write_result(job.path, failed(job, outcome.error))
+                give_up(job, outcome.error)
             elif outcome.value is None:
                 continue
             progress(STAGE, count := count + 1, len(jobs))
@@ -53,7 +58,7 @@ def drive(study: Study, folder: Path, runner: Runner, progress: Progress = silen
 
 
 def prepare(
-    study: Study, folder: Path, progress: Progress = silent, device: str = "cpu"
+    study: Study, folder: Path, progress: Progress = silent, device: str = "cpu", since: float | None = None
 ) -> tuple[list[Job], list[Job]]:
     """Return all jobs of a study and those without a result, once the folder is known to be its own and says so.
 
@@ -63,7 +68,7 @@ def prepare(
     forget()
     _check_folder(folder)
     record(study, progress)
-    jobs = list(jobs_of(study, folder, device))
+    jobs = list(jobs_of(study, folder, device, now_on(folder) if since is None else since))
     missing = [job for job in jobs if not done(job)]
     _write_header(folder, study)
     return jobs, missing
@@ -80,22 +85,14 @@ def declared_in(folder: Path) -> Study:
     return study
 
 
-def _settled(job: Job, before: dict[Path, int]) -> bool:
-    """Done, or failed in another driver since this one began."""
-    if done(job):
-        return True
-    if not job.path.exists() or job.path.stat().st_mtime_ns == before.get(job.path):
-        return False
-    return read_result(job.path).failed is not None
-
-
 def _check_folder(folder: Path) -> None:
     if (folder / STUDY.header).exists():
         read_header(folder, STUDY)
         return
-    # What a selection leaves, and a driver that was killed before it had written the header.
-    ours = (LEASES, SELECTION, f".{STUDY.header}.")
-    if folder.exists() and (not folder.is_dir() or any(not each.name.startswith(ours) for each in folder.iterdir())):
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else [folder.name] * folder.exists()
+    # What a selection leaves, and drivers that have not yet written the header, or were killed before they had.
+    passing = f".{STUDY.header}.", PROBE
+    if any(name not in (LEASES, SELECTION) and not name.startswith(passing) for name in names):
         raise UserError(f"{folder} already holds something else: choose another folder")
 
 

@@ -34,9 +34,11 @@ class Job:
     critics: Path
     device: str
     """``cpu``, or ``cuda``: one of those that there are."""
+    since: float
+    """When the call began that wants it done, by the disk's clock: a failure since then is not tried again by it."""
 
 
-def jobs_of(study: Study, folder: Path, device: str = "cpu") -> Iterator[Job]:
+def jobs_of(study: Study, folder: Path, device: str = "cpu", since: float = 0.0) -> Iterator[Job]:
     """Every cell on a task before the next task, so that an unfinished study compares all cells on some tasks."""
     cells = list(study.cells())
     for name, declared in study.suites.items():
@@ -54,7 +56,7 @@ def jobs_of(study: Study, folder: Path, device: str = "cpu") -> Iterator[Job]:
                     path = folder / cell.folder / f"task-{task}.json"
                     delta = path.with_suffix("") if study.deltas else None
                     held = folder / LEASES / cell.folder / f"task-{task}"
-                    yield Job(source, cell, run, path, delta, held, folder / CRITICS, device)
+                    yield Job(source, cell, run, path, delta, held, folder / CRITICS, device, since)
 
 
 def done(job: Job) -> bool:
@@ -69,6 +71,14 @@ def done(job: Job) -> bool:
     return result.failed is None
 
 
+def accounted(job: Job) -> bool:
+    """Whether it is done, or has failed since the call began."""
+    if done(job):
+        return True
+    failed_lately = job.path.exists() and job.path.stat().st_mtime >= job.since
+    return failed_lately and read_result(job.path).failed is not None
+
+
 def do(job: Job) -> Result | None:
     """Run it and write its result; None if somebody else is at it."""
     with lease(job.lease) as mine:
@@ -76,7 +86,7 @@ def do(job: Job) -> Result | None:
             return None
         if job.path.parent.is_dir():
             remove_leftovers(job.path)  # of a run killed while it wrote this file
-        if done(job):  # by another, in the meantime
+        if accounted(job):  # by another, in the meantime
             return read_result(job.path)
         result = _do(job)
         write_result(job.path, result)
@@ -123,8 +133,14 @@ def _device(name: str) -> str:
     return f"{name}:{os.getpid() % torch.cuda.device_count()}" if name == "cuda" else name
 
 
-def failed(job: Job, error: Exception) -> Result:
-    """Return the result of a run that could not be done."""
+def give_up(job: Job, error: Exception) -> None:
+    """Write down that a run could not be done, and why; unless somebody else is at it, who will see."""
+    with lease(job.lease) as mine:
+        if mine:
+            write_result(job.path, _failed(job, error))
+
+
+def _failed(job: Job, error: Exception) -> Result:
     suite = get_suite(job.run.suite)
     known = isinstance(error, UserError | WorkerDiedError)
     reason = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"

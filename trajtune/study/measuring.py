@@ -34,12 +34,14 @@ class Cost:
 
 def cost_of(base: "SavedAgent", few: "FewShot", suite: "Suite", recipe: Recipe | None, episodes: int) -> Cost:
     """Do a few updates and steps in this process, whose threads the caller has set to one."""
+    from trajtune.algorithms.warming import forget
     from trajtune.training.finetune import finetune
 
     if recipe is None:
         return Cost(_acting(base.agent, few, suite, episodes))
     short = shortened(recipe)
     finetune(base, few, _begun(replace(short, training=replace(short.training, steps=1))))  # what is only done once
+    forget()
     times = []
     for _ in range(2):  # the second finds the critic warm
         ticks = [time.perf_counter()]

@@ -13,8 +13,6 @@ from trajtune.statistics import normalised
 from trajtune.study.cell import Run
 
 FORMAT, VERSION = "trajtune-result", 3
-RESULTS = "*/*/*/seed-*/task-*.json"
-"""Where they lie in a study's folder."""
 
 
 @dataclass(frozen=True)

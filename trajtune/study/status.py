@@ -1,10 +1,11 @@
 """How far a study has come, from what lies in its folder: nobody who works on it is asked."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajtune.artifacts import STUDY
+from trajtune.artifacts import DELTA, STUDY
 from trajtune.errors import UserError
 from trajtune.leases import Holder, holder
 from trajtune.study.choosing import SELECTION
@@ -15,6 +16,7 @@ from trajtune.study.results import read_result
 from trajtune.study.stored import RESULTS
 from trajtune.suites import get_suite
 
+PAUSE = 20
 RECENT = 100
 """The expected end is by the pace of the last so many results."""
 
@@ -44,7 +46,7 @@ def status_of(folder: Path | str) -> Status:
         raise UserError(f"{folder} is choosing options first: ask for the status of {choosing[-1].parent}")
     study = declared_in(folder)
     places = list(_places(study))
-    done, diverged, failed, times = 0, [], {}, []
+    deltas, done, diverged, failed, times = study.deltas, 0, [], {}, []
     for place in places:
         path = folder / f"{place}.json"
         if not path.exists():
@@ -53,16 +55,17 @@ def status_of(folder: Path | str) -> Status:
         if result.failed is not None:
             failed[place] = result.failed
             continue
+        if deltas and result.run.recipe and result.scored and not (path.with_suffix("") / DELTA.header).exists():
+            continue  # it was asked for later
         done += 1
         times.append(path.stat().st_mtime)
         diverged += [place] if result.diverged is not None else []
     found = {place: holder(folder / LEASES / place) for place in places if (folder / LEASES / place).exists()}
     running = {place: who for place, who in found.items() if who is not None}
-    total = sum(1 for _ in folder.glob(RESULTS))
-    left = len(places) - done
-    return Status(
-        len(places), done, tuple(diverged), failed, running, total - done - len(failed), _seconds(times, left)
-    )
+    declared = set(places)
+    here = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(RESULTS)}
+    left = _seconds(times, len(places) - done)
+    return Status(len(places), done, tuple(diverged), failed, running, len(here - declared), left)
 
 
 def _places(study: Study) -> Sequence[str]:
@@ -72,9 +75,10 @@ def _places(study: Study) -> Sequence[str]:
 
 
 def _seconds(times: list[float], left: int) -> float | None:
+    """By the mean time between results, pauses left out: nobody was at work in gaps of many times the usual one."""
     if left == 0:
         return 0.0
-    last = sorted(times)[-RECENT:]
-    if len(last) < 2 or last[-1] <= last[0]:
-        return None
-    return left * (last[-1] - last[0]) / (len(last) - 1)
+    last = sorted(time for time in times if time > 0)[-RECENT:]  # 0: it came out of a pack
+    gaps = sorted(after - before for before, after in itertools.pairwise(last))
+    usual = [gap for gap in gaps if gap <= PAUSE * gaps[len(gaps) // 2]]
+    return left * sum(usual) / len(usual) if sum(usual) > 0 else None

@@ -7,6 +7,7 @@ follows, then a line a result with its place in the folder. Thousands of runs ha
 import hashlib
 import json
 import lzma
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from trajtune.study.results import Result, read_result, result_of
 
 RESULTS = "*/*/*/seed-*/task-*.json"
 """Where they lie in a study's folder."""
-PLACE = re.compile(r"(?:[\w.=-]*[\w=-]/){3}seed-\d+/task-\d+\.json", re.ASCII)
+PLACE = re.compile(r"(?:[^./\\\0][^/\\\0]*/){3}seed-\d+/task-\d+\.json", re.ASCII)
 """The same in a pack: it leads out of no folder."""
 FORMAT, VERSION = "trajtune-pack", 1
 PACKED_LIMIT, LIMIT = 1 << 28, 1 << 31
@@ -68,7 +69,10 @@ def pack(folder: Path | str, path: Path | str) -> int:
     for found in sorted(folder.glob(RESULTS)):
         value = read_json(found, "result")
         result_of(value, found)
-        lines.append(json.dumps([found.relative_to(folder).as_posix(), value]))
+        place = found.relative_to(folder).as_posix()
+        if not PLACE.fullmatch(place):
+            raise UserError(f"{found} lies in a folder that no study has: it cannot be packed")
+        lines.append(json.dumps([place, value]))
     if not lines:
         raise UserError(f"{folder} has no results yet")
     body = "".join(line + "\n" for line in lines).encode()
@@ -88,10 +92,11 @@ def unpack(path: Path | str, folder: Path | str) -> int:
     if (folder / STUDY.header).exists():
         raise UserError(f"{folder} already holds a study: choose another folder")
     header, lines = read_pack(path)
-    with claimed(folder, STUDY, {"pack": header["digest"]}):
+    with claimed(folder, STUDY, {"pack": header["digest"]}, {name.partition("/")[0] for name, _ in lines}):
         for name, value in lines:
             result_of(value, f"{path}: {name}")
             write_json(folder / name, value)
+            os.utime(folder / name, (0, 0))  # when it was first written is not known
         write_json(folder / STUDY.header, header)
     clear(folder)
     return len(lines)

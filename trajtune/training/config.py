@@ -23,7 +23,8 @@ class TrainConfig:
     batch: int = 64
     """Windows an update."""
     learning_rate: float | None = None
-    """The default is the tuning's own, times the algorithm's share of it."""
+    """The default is the tuning's own, times the algorithm's share of it. Of either an algorithm may take less on some
+    data (``Algorithm.rate``: PPO does where it trusts its critic)."""
     weight_decay: float = 1e-4
     warmup: int = 20
     """Updates in which the learning rate rises from zero."""

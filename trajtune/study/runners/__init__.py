@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trajtune.configs import override
+from trajtune.errors import UserError
 from trajtune.progress import Progress, silent
 from trajtune.registry import Registry, resolve
 from trajtune.study.choosing import chosen
@@ -26,6 +27,8 @@ class RunnerEntry:
     summary: str
     config: type[Any]
     build: str
+    here: bool = False
+    """Whether its workers are processes of this machine, where one a core is what one wants."""
 
 
 LOCAL = "local"
@@ -34,7 +37,7 @@ RUNNERS = Registry(
     "trajtune.runners",
     RunnerEntry,
     {
-        LOCAL: RunnerEntry("processes on this machine", LocalConfig, "trajtune.study.runners.local:run_local"),
+        LOCAL: RunnerEntry("processes on this machine", LocalConfig, "trajtune.study.runners.local:run_local", True),
         "ray": RunnerEntry("tasks on a Ray cluster", RayConfig, "trajtune.study.runners.ray:run_ray"),
         "slurm": RunnerEntry("long jobs on a SLURM cluster", SlurmConfig, "trajtune.study.runners.slurm:run_slurm"),
     },
@@ -60,6 +63,8 @@ def run_study(
     """
     entry = RUNNERS[on]
     config = override(entry.config(), options or {}, f"runner {on}")
+    if workers < 0:
+        raise UserError(f"workers must not be negative, got {workers}")
 
     logs = Logs(Path(folder), log)
 

@@ -35,7 +35,7 @@ class RayConfig:
         return "cuda" if self.gpus > 0 else "cpu"
 
     def __post_init__(self) -> None:
-        _check_positive(self, "cpus")
+        _check(self, ("cpus",), ("gpus", "memory_mb"))
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class SlurmConfig:
         return "cuda" if self.gpus > 0 else "cpu"
 
     def __post_init__(self) -> None:
-        _check_positive(self, "minutes", "memory_gb", "cpus")
+        _check(self, ("minutes", "memory_gb", "cpus"), ("gpus",))
 
 
-def _check_positive(config: Any, *names: str) -> None:
-    for name in names:
+def _check(config: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:
+    for name in positive:
         if not getattr(config, name) > 0:
             raise UserError(f"{name} must be positive, got {getattr(config, name)}")
+    for name in not_negative:
+        if not getattr(config, name) >= 0:
+            raise UserError(f"{name} must not be negative, got {getattr(config, name)}")

@@ -1,7 +1,8 @@
 """Runs as tasks on a Ray cluster: an existing one, or one on this machine."""
 
+import math
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,9 +33,10 @@ def run_ray(study: Study, folder: Path, workers: int, progress: Progress, config
     if ours:
         _connect(ray, config, workers)
     try:
+        tried: Counter[Path] = Counter()
 
         def runner(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
-            return _outcomes(ray, apart(jobs, workers or 1), workers, config)
+            return _outcomes(ray, apart(jobs, workers or 1), workers, config, tried)
 
         drive(study, folder, runner, progress, config.device)
     finally:
@@ -51,27 +53,40 @@ def _connect(ray: Any, config: RayConfig, workers: int) -> None:
         if config.address:
             ray.init(address=config.address, **quiet)
         else:
-            ray.init(address="local", num_cpus=workers or None, include_dashboard=False, **quiet)
+            ray.init(
+                address="local", num_cpus=math.ceil(workers * config.cpus) or None, include_dashboard=False, **quiet
+            )
     except (RuntimeError, ValueError, OverflowError, OSError) as error:
         raise UserError(f"no Ray cluster at {config.address or 'this machine'}: {first_line(error)}") from None
+    if not config.address:  # a cluster may grow; this one does not, and Ray would wait for ever
+        there, asked = (
+            ray.cluster_resources(),
+            {"CPU": config.cpus, "GPU": config.gpus, "memory": config.memory_mb << 20},
+        )
+        for name, amount in asked.items():
+            if amount > there.get(name, 0.0):
+                raise UserError(f"a run asks for {amount:g} of {name}, this machine has {there.get(name, 0.0):g}")
 
 
-def _outcomes(ray: Any, jobs: list[Job], workers: int, config: RayConfig) -> Iterator[tuple[Job, Outcome]]:
+def _outcomes(
+    ray: Any, jobs: list[Job], workers: int, config: RayConfig, tried: Counter[Path]
+) -> Iterator[tuple[Job, Outcome]]:
+    """``tried`` says how often each run has ended badly, also in passes before: a lease may have kept it waiting."""
     needs: dict[str, Any] = {"num_cpus": config.cpus, "num_gpus": config.gpus, "max_retries": 0}
     if config.memory_mb:
         needs["memory"] = config.memory_mb << 20
     task = ray.remote(**needs)(do)
-    todo, tried, busy = deque(range(len(jobs))), [0] * len(jobs), dict[Any, int]()
+    todo, busy = deque(range(len(jobs))), dict[Any, int]()
     while todo or busy:
         room = workers or max(1, int(ray.cluster_resources().get("CPU", 1.0) / config.cpus))
         while todo and len(busy) < room:
             number = todo.popleft()
-            tried[number] += 1
             busy[task.remote(_absolute(jobs[number]))] = number
         for ready in ray.wait(list(busy), timeout=10.0)[0]:
             number = busy.pop(ready)
             value, error = _answer(ray, ready)
-            if error is None or isinstance(error, UserError | DivergedError) or tried[number] >= ATTEMPTS:
+            tried[jobs[number].path] += error is not None
+            if error is None or isinstance(error, UserError | DivergedError) or tried[jobs[number].path] >= ATTEMPTS:
                 yield jobs[number], Outcome(number, value, error)
             else:
                 todo.append(number)

@@ -1,16 +1,18 @@
 """Runs on a SLURM cluster, by submitit: a few long jobs, each a driver of its own, that share the study's folder."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from trajtune.errors import UserError, first_line
+from trajtune.leases import now_on
 from trajtune.processes import Outcome
 from trajtune.progress import Progress
 from trajtune.study.declaration import Study
 from trajtune.study.driving import STAGE, declared_in, drive, prepare
-from trajtune.study.jobs import Job, done
+from trajtune.study.jobs import Job, accounted
 from trajtune.study.runners.configs import SlurmConfig
 from trajtune.study.runners.local import apart, outcomes
 
@@ -33,7 +35,8 @@ def run_slurm(study: Study, folder: Path, workers: int, progress: Progress, conf
         import submitit
     except ImportError:
         raise UserError("--on slurm needs submitit: pip install -c constraints.txt 'trajtune[slurm]'") from None
-    jobs, missing = prepare(study, folder, progress, config.device)
+    since = now_on(folder)
+    jobs, missing = prepare(study, folder, progress, config.device, since)
     progress(STAGE, len(jobs) - len(missing), len(jobs))
     if not missing:
         return
@@ -42,19 +45,30 @@ def run_slurm(study: Study, folder: Path, workers: int, progress: Progress, conf
         executor.update_parameters(**_asked(config))
         shards = min(workers or SHARDS, len(missing))
         with executor.batch():
-            told = str(folder.absolute()), shards, config.cpus, config.device
+            told = str(folder.absolute()), shards, config.cpus, config.device, since
             queued = [executor.submit(Shard(), i, *told) for i in range(shards)]
     except (RuntimeError, OSError, ValueError) as error:
         raise UserError(f"the jobs cannot be queued: {first_line(error)}") from None
-    while missing and not all(job.done() for job in queued):
-        time.sleep(LOOK)
-        missing = [job for job in missing if not (job.path.exists() and done(job))]
+    ended = False
+    while (missing := [job for job in missing if not accounted(job)]) and not ended:
         progress(STAGE, len(jobs) - len(missing), len(jobs))
-    errors = [str(found) for job in queued if (found := job.exception()) is not None]
-    if left := sum(not job.path.exists() for job in missing):
-        why = errors[0].strip().splitlines()[-1] if errors else "they ended early"
-        raise UserError(f"{left} runs are left and no job is at work: {why} (logs are in {folder / LOGS})")
+        ended = all(job.done() for job in queued)  # then a last look at what they have left
+        time.sleep(0.0 if ended else LOOK)
+    if missing:
+        said = [str(found) for job in queued if (found := job.exception()) is not None]
+        why = _why(said[0]) if said else "they ended early"
+        raise UserError(f"{len(missing)} runs are left and no job is at work: {why} (logs are in {folder / LOGS})")
+    for job in queued:
+        if not job.done():  # others were faster
+            job.cancel(check=False)
     progress(STAGE, len(jobs), len(jobs))
+
+
+def _why(text: str) -> str:
+    """The last line of a trace that submitit quotes between dashes, or of all that it says."""
+    parts = re.split(r"^-{5,}$", text, flags=re.MULTILINE)
+    lines = (parts[1] if len(parts) > 2 else text).strip().splitlines()
+    return lines[-1].strip() if lines else "they ended early"
 
 
 def _asked(config: SlurmConfig) -> dict[str, Any]:
@@ -74,14 +88,16 @@ def _asked(config: SlurmConfig) -> dict[str, Any]:
 class Shard:
     """One long job: it takes runs that nobody is at until none are left. Preempted, it is queued again as it was."""
 
-    def __call__(self, number: int, folder: str, shards: int, processes: int, device: str) -> None:
+    def __call__(
+        self, number: int, folder: str, shards: int, processes: int, device: str, since: float | None = None
+    ) -> None:
         where = Path(folder)
 
         def runner(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
             first = len(jobs) * number // shards  # another place for everyone to begin at
             return outcomes(apart(jobs[first:] + jobs[:first], processes), processes)
 
-        drive(declared_in(where), where, runner, device=device)
+        drive(declared_in(where), where, runner, device=device, since=since)
 
     def checkpoint(self, *arguments: Any) -> Any:
         """What submitit asks for when the job is about to be stopped: the same again."""
