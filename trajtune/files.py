@@ -97,6 +97,20 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def check_replaceable(path: Path, start: bytes, what: str) -> None:
+    """Raise a ``UserError`` if a file is there that does not begin as ours do: nobody's work is written over."""
+    try:
+        regular_size(path)
+        with path.open("rb") as file:
+            found = file.read(len(start))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise disk_error(path, error) from None
+    if found and found != start:
+        raise UserError(f"{path} already holds something else, not {what}: choose another file")
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file that several may add to; it is on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -109,6 +109,25 @@ def test_what_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("option", "what"), [("--markdown", "tables"), ("--figure", "a picture")])
+def test_a_report_writes_over_nobodys_file(option: str, what: str, tmp_path: Path, capsys: Capture) -> None:
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    code = main(["report", "docs/results/packed/confirmation-first.jsonl.xz", option, str(thesis)])
+    captured = capsys.readouterr()
+    one_line(code, captured.out, captured.err, thesis, f"not {what}: choose another file")
+    assert thesis.read_text() == "years of work"
+
+
+def test_what_ships_has_a_name_wherever_a_folder_is_asked_for(capsys: Capture) -> None:
+    assert result(capsys, "inspect", "asset:cheetah-vel/agent")["kind"] == "agent"
+    found = result(capsys, "evaluate", "--agent", "asset:cheetah-vel/agent", "--task", 15, "--episodes", 1)
+    assert found["scores"][0]["task"] == 15
+    code = main(["inspect", "asset:cheetah-vel/agnet"])
+    captured = capsys.readouterr()
+    one_line(code, captured.out, captured.err, "the asset cheetah-vel/agnet is missing from this installation")
+
+
 def test_a_plan_and_a_budget(
     point_agent_folder: Path, point_data: Dataset, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,3 +294,13 @@ def test_a_failure_is_not_repeated_by_a_driver_that_was_there(study: Study, tmp_
 def test_workers_are_not_negative(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="workers must not be negative, got -1"):
         run_study(study, tmp_path / "out", -1)
+
+
+def test_both_zero_shots_come_first_on_every_task(study: Study, tmp_path: Path) -> None:
+    """So that what is unfinished is compared with the better of them."""
+    from trajtune.study.driving import prepare
+
+    jobs, _ = prepare(study, tmp_path)
+    told = [(job.run.task, job.run.algorithm, job.run.setting.target) for job in jobs]
+    each = [("zero-shot", "best"), ("zero-shot", "mean"), ("sft", "best"), ("qp-sft", "best")]
+    assert told == [(task, *cell) for task in (5, 10) for cell in each]

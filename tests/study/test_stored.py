@@ -105,6 +105,15 @@ def test_an_unpacking_that_fails_goes_on(packed: Path, tmp_path: Path, monkeypat
     assert read_results(back) == read_results(packed)
 
 
+def test_nobodys_file_is_written_over(folder: Path, packed: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    with pytest.raises(UserError, match="already holds something else, not a pack: choose another file"):
+        pack(folder, thesis)
+    assert thesis.read_text() == "years of work"
+    assert pack(folder, packed) == 8  # its own it may
+
+
 def test_a_pack_has_room_for_every_suite(folder: Path, tmp_path: Path) -> None:
     """As a cell's folder is named after them."""
     from trajtune.study.cell import Cell

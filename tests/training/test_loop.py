@@ -203,7 +203,7 @@ class TestDivergence:
         with safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:  # the one of step 2 is kept
             assert file.metadata()["step"] == "2"
             assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
-        assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "unfinished.json"}
+        assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.safetensors", "log.jsonl", "unfinished.json"}
         assert identity(point_agent.agent) == point_agent.digest
 
     @pytest.mark.parametrize("name", ALGORITHMS)

@@ -126,14 +126,14 @@ def trusted_critic(
         return Trusted(owned, 1.0, owned.worth)
     trust, why = trust_in_data(policy, data, seed)
     if trust == 0.0:
-        return Trusted(None, 0.0, {"trust": 0.0}, [f"{why}, so none is asked (trust=false insists)"])
+        return Trusted(None, 0.0, {"trust": 0.0}, [f"{why}, so it imitates, and asks no critic (trust=false insists)"])
     owned = OwnedCritic(policy, data, seed, config, over)
     trust *= trust_in_critic(owned.worth["critic_error"])
     facts = {**owned.worth, "trust": trust}
     if trust > 0.0:
         return Trusted(owned, trust, facts)
     why = "of trajectories that it has not seen the critic knows less than their mean return (critic_error)"
-    return Trusted(None, 0.0, facts, [f"{why}, so it is not asked (trust=false insists)"])
+    return Trusted(None, 0.0, facts, [f"{why}, so it imitates, and does not ask it (trust=false insists)"])
 
 
 def single_steps(table: Transitions, config: CriticConfig, over: Over) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from trajtune.cli.output import Output, interval, number
 from trajtune.compute.precision import Precision
 from trajtune.data.setting import Setting
+from trajtune.shipped import shipped
 from trajtune.study.cell import Evaluation
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class Evaluate:
     """auto, cpu or cuda."""
     json: bool = False
     """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        self.agent = shipped(str(self.agent))
+        self.data = self.data and shipped(str(self.data))
 
     def run(self, out: Output) -> None:
         from trajtune.artifacts import AGENT, DATASET, DELTA, read_header

@@ -11,6 +11,7 @@ from trajtune.cli.fields import Pairs, RecipeFields, with_defaults
 from trajtune.cli.output import Output, number
 from trajtune.data.setting import Setting
 from trajtune.loggers import LOGGERS, open_logger
+from trajtune.shipped import shipped
 
 
 @dataclass
@@ -37,6 +38,10 @@ class Finetune:
     """Give what training logs to a logger as well, such as tensorboard; may be given several times."""
     json: bool = False
     """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        self.agent = shipped(str(self.agent))
+        self.data = shipped(str(self.data))
 
     @staticmethod
     def choices() -> Mapping[str, Mapping[str, str]]:

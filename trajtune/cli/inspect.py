@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from trajtune.cli.output import Output, as_text, number
+from trajtune.shipped import shipped
 
 if TYPE_CHECKING:
     from trajtune.data.fewshot import Brief
@@ -24,6 +25,9 @@ class Inspect:
     """An agent, a delta, a dataset, a study, an expert or a demo."""
     json: bool = False
     """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        self.folder = shipped(str(self.folder))
 
     def run(self, out: Output) -> None:
         from trajtune.artifacts import AGENT, DATASET, DELTA, kind_of, read_header

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajtune.cli.output import Output
+from trajtune.shipped import shipped
 
 
 @dataclass
@@ -18,6 +19,9 @@ class Merge:
     """Folder of the new agent."""
     json: bool = False
     """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        self.agent = shipped(str(self.agent))
 
     def run(self, out: Output) -> None:
         from trajtune.artifacts import AGENT, DELTA, read_header

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trajtune.cli.fields import Pairs, PretrainFields, with_defaults
 from trajtune.cli.output import Output
+from trajtune.shipped import shipped
 
 
 @dataclass
@@ -28,6 +29,9 @@ class Pretrain:
     """Processes that train together; 0 is one a CUDA device, or one."""
     json: bool = False
     """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        self.data = shipped(str(self.data))
 
     @staticmethod
     def choices() -> Mapping[str, Mapping[str, str]]:

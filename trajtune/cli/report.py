@@ -30,8 +30,12 @@ class Report:
     """Print one JSON object."""
 
     def run(self, out: Output) -> None:
-        from trajtune.files import write_text
+        from trajtune.files import check_replaceable, write_text
 
+        if self.markdown is not None:
+            check_replaceable(self.markdown, b"## ", "tables")
+        if self.figure is not None:
+            check_replaceable(self.figure, b"\x89PNG", "a picture")
         comparisons = load_comparisons(self.folder, self.baseline)
         show(comparisons, out)
         for line in failures(self.folder):

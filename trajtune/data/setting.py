@@ -1,7 +1,7 @@
 """The data side of a run: which trajectories finetuning may use, and how it sees their rewards."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from trajtune.errors import UserError, unknown
@@ -23,6 +23,11 @@ class Setting:
     reward: Reward = "dense"
     target: Target | float = "best"
     """The return that the agent is asked for: best or mean of these trajectories, the expert's, or a number."""
+
+    @property
+    def data(self) -> "Setting":
+        """The same whatever the agent is asked for: which trajectories there are does not depend on it."""
+        return replace(self, target="best")
 
     def __post_init__(self) -> None:
         if self.quality is not None and (not isinstance(self.quality, str) or not self.quality):

@@ -64,8 +64,8 @@ class Run:
 
     @property
     def few_shot(self) -> tuple[str, int, Setting, int]:
-        """What decides the few-shot set in a study."""
-        return self.suite, self.task, self.setting, self.seed
+        """What decides the trajectories of the few-shot set in a study."""
+        return self.suite, self.task, self.setting.data, self.seed
 
     @property
     def algorithm(self) -> str:

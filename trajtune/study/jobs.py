@@ -39,20 +39,20 @@ class Job:
 
 
 def jobs_of(study: Study, folder: Path, device: str = "cpu", since: float = 0.0) -> Iterator[Job]:
-    """Every cell on a task before the next task, so that an unfinished study compares all cells on some tasks."""
+    """Every cell of a setting on a task before the next task: what is unfinished compares all cells on some tasks."""
     cells = list(study.cells())
     for name, declared in study.suites.items():
         source = declared.of(name, study.tasks)
         tasks = get_suite(name).select(study.tasks)
         agent = agent_digest(name, source)
-        for setting in dict.fromkeys(cell.setting for cell in cells if cell.suite == name):
+        for setting in dict.fromkeys(cell.setting.data for cell in cells if cell.suite == name):
             check_data(name, source, setting.quality, setting.trajectories, tasks)
             data = dataset_of(source.data).identity()
-            own = [cell for cell in cells if (cell.suite, cell.setting) == (name, setting)]
+            own = [cell for cell in cells if (cell.suite, cell.setting.data) == (name, setting)]
             recipes = [settled(cell.resolved(), study.evaluation, device) for cell in own]
             for task in tasks:
                 for cell, (recipe, evaluation) in zip(own, recipes, strict=True):
-                    run = Run(name, task, setting, cell.seed, recipe, agent, data, evaluation)
+                    run = Run(name, task, cell.setting, cell.seed, recipe, agent, data, evaluation)
                     path = folder / cell.folder / f"task-{task}.json"
                     delta = path.with_suffix("") if study.deltas else None
                     held = folder / LEASES / cell.folder / f"task-{task}"

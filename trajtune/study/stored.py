@@ -15,7 +15,7 @@ from typing import Any
 
 from trajtune.artifacts import STUDY, check_header, claimed, clear, read_header
 from trajtune.errors import UserError, first_line
-from trajtune.files import read_json, regular_size, write_atomically, write_json
+from trajtune.files import check_replaceable, read_json, regular_size, write_atomically, write_json
 from trajtune.study.cell import ZERO_SHOT
 from trajtune.study.results import Result, read_result, result_of
 
@@ -24,6 +24,8 @@ RESULTS = "*/*/*/seed-*/task-*.json"
 PLACE = re.compile(r"(?:[^./\\\0][^/\\\0]*/){3}seed-\d+/task-\d+\.json", re.ASCII)
 """The same in a pack: it leads out of no folder."""
 FORMAT, VERSION = "trajtune-pack", 1
+XZ = b"\xfd7zXZ"
+"""What a pack begins with."""
 PACKED_LIMIT, LIMIT = 1 << 28, 1 << 31
 """Bytes of a pack, and of what it holds: more is none of ours."""
 
@@ -65,6 +67,7 @@ def pack(folder: Path | str, path: Path | str) -> int:
     The same results make the same bytes. One that is damaged, or was edited, is a ``UserError``.
     """
     folder = Path(folder)
+    check_replaceable(Path(path), XZ, "a pack")
     header, lines = read_header(folder, STUDY), []
     for found in sorted(folder.glob(RESULTS)):
         value = read_json(found, "result")
