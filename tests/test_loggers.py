@@ -37,7 +37,7 @@ def test_json_lines(tmp_path: Path) -> None:
 
 def test_json_lines_go_on_after_a_cut(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    for cut in (0, 7):  # whole lines; in the middle of one
+    for cut in (0, 1, 7):  # whole lines; before its end; in the middle of one
         path.unlink(missing_ok=True)
         logger = open_logger("jsonl", tmp_path, "run", {})
         for step in (10, 20, 30):

@@ -1,6 +1,8 @@
 """The one exception a user can cause: a single line that says what is wrong and what would be right."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -14,6 +16,16 @@ class UserError(Exception):
         if not self.where.startswith(where):
             self.where = where
         return self
+
+
+@contextmanager
+def part(where: str) -> Iterator[None]:
+    """Let the ``UserError`` of a block say which part of a larger value it is about."""
+    try:
+        yield
+    except UserError as error:
+        error.at(where)
+        raise
 
 
 class DivergedError(Exception):

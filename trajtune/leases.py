@@ -26,6 +26,8 @@ PATIENCE = 120.0
 """Seconds without a touch after which a lease may be taken over."""
 TOUCHES = 6
 """In this time."""
+WAIT = 1.0
+"""Seconds between two looks at a lease that somebody else holds."""
 PROBE = ".now."
 """What the names of files begin with that are made to see a disk's clock, and gone at once."""
 LIMIT = 1 << 12
@@ -62,6 +64,17 @@ def lease(path: Path) -> Iterator[bool]:
         toucher.join()
         if _read(path).get("token") == token:  # else another has taken it over
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lease for as long as the block lasts; wait until it is free."""
+    while True:
+        with lease(path) as mine:
+            if mine:
+                yield
+                return
+        time.sleep(WAIT)
 
 
 def holder(path: Path) -> Holder | None:

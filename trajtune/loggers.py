@@ -63,25 +63,28 @@ class JsonLines:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = _whole_lines(path)
         self._last = json.loads(kept[-1]).get("step", -1) if kept else -1
-        self._file = path.open("w")
-        for line in kept or [json.dumps({"run": run, "config": dict(config)})]:
-            self._file.write(line + "\n")
-        self._file.flush()
+        self._file = path.open("a")
+        self._file.truncate(sum(len(line.encode()) + 1 for line in kept))
+        if not kept:
+            self._write({"run": run, "config": dict(config)})
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         if step > self._last:
             self._last = step
-            self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-            self._file.flush()
+            self._write({"step": step, **metrics})
 
     def close(self) -> None:
         self._file.close()
+
+    def _write(self, value: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(value) + "\n")
+        self._file.flush()
 
 
 def _whole_lines(path: Path) -> list[str]:
     """The lines of a file that was perhaps cut off in the middle of one."""
     try:
-        lines = path.read_text().splitlines()
+        *lines, _ = path.read_text().split("\n")
     except FileNotFoundError:
         return []
     found = []

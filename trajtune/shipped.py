@@ -5,6 +5,8 @@ from pathlib import Path
 
 from trajtune.errors import UserError
 
+EXAMPLE = "cheetah-vel"
+"""The suite whose agent and data are at hand wherever trajtune is: what the demo shows."""
 ASSET = "asset:"
 """``asset:cheetah-vel/agent`` stands for a folder that comes with the package, wherever it is installed."""
 

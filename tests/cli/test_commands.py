@@ -23,6 +23,7 @@ from tests.cli.commands import (
     shell,
     text,
 )
+from tests.test_loggers import scalars
 from trajtune.agents.saving import initialise, load_agent, save_agent
 from trajtune.cli.pretrain import smoothed, verdict
 from trajtune.data.store import Dataset
@@ -347,3 +348,19 @@ def test_inspect_prints_the_sizes_of_the_paper(tmp_path: Path, capsys: Capture) 
     for tuning, size in {"full": "2.52 MB", "adapter": "0.19 MB", "decorator": "0.54 MB", "prompt": "0.70 KB"}.items():
         rows = [line.split() for line in table.splitlines() if line.split()[:1] == [tuning]]
         assert rows[-1][-2:] == size.split()
+
+
+def test_what_training_logs_goes_where_one_watches(
+    point_agent_folder: Path, point_data: Dataset, tmp_path: Path, capsys: Capture
+) -> None:
+    """Beside the delta in any case, and to every logger that is asked for."""
+    out = tmp_path / "out"
+    command = finetune(point_agent_folder, point_data.path, out, "--algorithm", "sft", "--tuning", "full")
+    log = result(capsys, *command, "--log", "tensorboard", "--log", "jsonl")["log"]
+    wanted = [(row["step"], row["loss"]) for row in log]
+    assert len(wanted) > 1
+    for path in (out / "log.jsonl", tmp_path / "out-logs" / "out.jsonl"):
+        head, *rows = map(json.loads, path.read_text().splitlines())
+        assert head["config"]["algorithm"] == "sft"
+        assert [(row["step"], row["loss"]) for row in rows] == wanted
+    assert scalars(tmp_path / "out-logs" / "out")["loss"] == [(step, pytest.approx(loss)) for step, loss in wanted]

@@ -13,7 +13,7 @@ from trajtune.study.budgets import BUDGETS, within
 from trajtune.study.cell import Evaluation, Run
 from trajtune.study.declaration import Method, Source, Study
 from trajtune.study.measuring import Cost, cost_of, critic_of, shortened
-from trajtune.study.planning import added, episodes, measured, plan, runs_of, seconds_of
+from trajtune.study.planning import added, measured, plan, seconds_of
 from trajtune.study.reading import load_study
 from trajtune.study.runners import run_study
 from trajtune.training.config import Recipe, TrainConfig
@@ -42,7 +42,7 @@ def test_a_budget_only_takes_away() -> None:
 
 @pytest.mark.parametrize("name", presets())
 def test_budgets_rise(name: str) -> None:
-    counts = [sum(1 for _ in runs_of(within(load_study(name), budget))) for budget in BUDGETS]
+    counts = [sum(1 for _ in within(load_study(name), budget).runs()) for budget in BUDGETS]
     assert counts == sorted(counts) and counts[0] > 0
 
 
@@ -61,7 +61,7 @@ def test_what_runs_take_by_hand() -> None:
     acting = (4 + 2) * horizon * 0.5
     first = 3.0 + 20.0 + acting + 100.0
     assert told == pytest.approx([4 * horizon * 0.5, first, first - 100.0, first])
-    assert episodes(replace(evaluation, forgetting=5), 10) == 4 + 2 * (1 + 10)
+    assert replace(evaluation, forgetting=5).played(10) == 4 + 2 * (1 + 10)
 
 
 def test_a_measurement_hardly_warms_critics_up() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.study.files import refused, written
 from trajtune.artifacts import STUDY, read_header
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
@@ -220,13 +221,10 @@ selection:
 
 
 def test_a_selection_in_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "study.yaml"
-    path.write_text(FILE)
-    study = load_study(path)
+    study = load_study(written(tmp_path, FILE))
     assert study.selection is not None
     assert study.selection.spaces[0].options == {"alpha": Choice((0.1, 0.5)), "critic.members": Choice((2,))}
-    path.write_text(json.dumps(study.to_json()))
-    assert load_study(path) == study
+    assert load_study(written(tmp_path, json.dumps(study.to_json()))) == study
 
 
 @pytest.mark.parametrize(
@@ -242,9 +240,4 @@ def test_a_selection_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_selections(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
-    assert old in FILE
-    path = tmp_path / "study.yaml"
-    path.write_text(FILE.replace(old, new))
-    with pytest.raises(UserError) as error:
-        load_study(path)
-    assert message in str(error.value) and f"study.yaml, line {line}" in str(error.value)
+    assert f"study.yaml, line {line}" in refused(tmp_path, FILE, old, new, message)

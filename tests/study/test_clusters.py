@@ -215,5 +215,5 @@ def test_a_run_that_no_machine_has_room_for_is_one_line(study: Study, tmp_path: 
         run_study(study, tmp_path / "out", 1, on="ray", options={"gpus": 1, "cpus": 2})
 
 
-def test_runners_are_a_table_that_others_add_to() -> None:
+def test_runners_are_a_table() -> None:
     assert list(RUNNERS)[:3] == ["local", "ray", "slurm"]

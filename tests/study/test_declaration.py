@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.study.files import refused, written
 from trajtune.data.setting import Setting
 from trajtune.errors import UserError
 from trajtune.study.cell import Evaluation
@@ -30,12 +31,6 @@ curve_episodes: 2
 deltas: true
 training: {steps: 7, schedule: cosine}
 """
-
-
-def written(folder: Path, text: str) -> Path:
-    path = folder / "study.yaml"
-    path.write_text(text)
-    return path
 
 
 def test_a_study_is_read_whole(tmp_path: Path) -> None:
@@ -136,12 +131,7 @@ def test_zero_shot_is_asked_for_both_once(tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
-    assert old in GOOD
-    with pytest.raises(UserError) as error:
-        load_study(written(tmp_path, GOOD.replace(old, new)))
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-    assert "study.yaml" in str(error.value)
+    refused(tmp_path, GOOD, old, new, message)
 
 
 @pytest.mark.parametrize(("tasks", "read"), [("5", "5"), ("[5, 10]", "5,10"), ("train", "train")])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.study.files import refused, written
 from trajtune.errors import UserError
 from trajtune.study.reading import load_study, spelt
 
@@ -28,12 +29,6 @@ training:
 """
 
 
-def written(folder: Path, text: str, name: str = "study.yaml") -> Path:
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"),
     [
@@ -52,12 +47,7 @@ def written(folder: Path, text: str, name: str = "study.yaml") -> Path:
     ],
 )
 def test_errors_name_the_line(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
-    assert old in LINES
-    with pytest.raises(UserError) as error:
-        load_study(written(tmp_path, LINES.replace(old, new, 1)))
-    assert f"study.yaml, line {line}" in str(error.value)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
+    assert f"study.yaml, line {line}" in refused(tmp_path, LINES, old, new, message)
 
 
 def test_a_grid_is_a_method_a_choice(tmp_path: Path) -> None:

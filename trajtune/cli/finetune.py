@@ -1,6 +1,7 @@
 """trajtune finetune"""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -75,16 +76,17 @@ class Finetune:
         device, base = pick_device(self.device), load_agent(self.agent)
         few = few_shot(Dataset.open(self.data), self.task, self.setting, recipe.training.seed, base.agent.spec.prompt)
         place = self.out.with_name(f"{self.out.name}-logs")
-        loggers = [open_logger(name, place, self.out.name, recipe.to_json()) for name in self.log]
+        with ExitStack() as opened:
+            loggers = [open_logger(name, place, self.out.name, recipe.to_json()) for name in self.log]
+            for logger in loggers:
+                opened.callback(logger.close)
 
-        def progress(stage: str, step: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
-            out.progress(stage, step, total, metrics)
-            for logger in loggers if metrics else ():
-                logger.log(step, metrics)
+            def progress(stage: str, step: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
+                out.progress(stage, step, total, metrics)
+                for logger in loggers if metrics else ():
+                    logger.log(step, metrics)
 
-        done = finetune(base, few, recipe, folder=self.out, device=device, progress=progress)
-        for logger in loggers:
-            logger.close()
+            done = finetune(base, few, recipe, folder=self.out, device=device, progress=progress)
         out.close()
         moved = sum(tensor.numel() for tensor in done.policy.delta().values())
         first, last = done.log[0], done.log[-1]

@@ -54,18 +54,19 @@ def _list(measure: bool, workers: int, out: Output) -> None:
     from trajtune.processes import count_workers
     from trajtune.shipped import presets
     from trajtune.study.budgets import BUDGETS, within
-    from trajtune.study.planning import measured, runs_of, seconds_of
+    from trajtune.study.planning import measured, seconds_of
     from trajtune.study.reading import load_study
 
     workers = count_workers(workers)
-    costs = measured([load_study(name) for name in presets()], workers, out.progress) if measure else None
+    studies = {name: load_study(name) for name in presets()}
+    costs = measured(list(studies.values()), workers, out.progress) if measure else None
     out.close()
     rows, told = [], []
     for name, summary in presets().items():
         row, each = [name, summary], dict[str, Any]()
         for budget in BUDGETS:
-            study = within(load_study(name), budget)
-            runs = sum(1 for _ in runs_of(study))
+            study = within(studies[name], budget)
+            runs = sum(1 for _ in study.runs())
             seconds = None if costs is None else seconds_of(study, costs) / workers
             each[budget] = {"runs": runs, "seconds": seconds}
             row.append(f"{runs}" + ("" if seconds is None else f" ({duration(seconds)})"))

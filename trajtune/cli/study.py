@@ -115,6 +115,4 @@ def _show_plan(study: Declared, folder: Path | None, workers: int, out: Output) 
     ways = {count: found.wall(count) for count in dict.fromkeys([1, workers or 1, *WORKERS])}
     times = ", ".join(f"{duration(seconds)} with {count}" for count, seconds in ways.items())
     out.say(f"{found.runs} runs, {found.done} done; the rest takes about {times} workers of one thread like this one")
-    out.result(
-        {"runs": found.runs, "done": found.done, "seconds": {str(n): s for n, s in ways.items()}, **asdict(found)}
-    )
+    out.result({**asdict(found), "seconds": {str(count): seconds for count, seconds in ways.items()}})

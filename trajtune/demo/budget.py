@@ -1,6 +1,7 @@
 """Choose how much to do by what a little of it takes here, before anything that is shown has begun."""
 
 from collections.abc import Mapping
+from dataclasses import astuple, replace
 from functools import partial
 
 from trajtune.demo.config import ALGORITHMS, BUDGETS, UNTUNED, Budget, DemoConfig
@@ -34,17 +35,15 @@ def choose(config: DemoConfig, workers: int, pool: Map) -> tuple[str, str]:
 
 def slowest(costs: list[Cost]) -> Cost:
     """Return the most that any of them says of each."""
-    return Cost(*(max(each) for each in zip(*((c.step, c.update, c.setup, c.warm) for c in costs), strict=True)))
+    return Cost(*map(max, zip(*map(astuple, costs), strict=True)))
 
 
 def expected(budget: Budget, costs: Costs, workers: int, horizon: int = 200) -> float:
     """Return the seconds that a budget takes when its runs are spread over the workers."""
-    evaluation = budget.evaluation
-    along = evaluation.along * (len(evaluation.steps(budget.steps)) - 1)
-    runs = [costs[ALGORITHMS[0]].step * budget.episodes * horizon] * len(UNTUNED)
+    runs = [costs[ALGORITHMS[0]].run(0, budget.evaluation, horizon)] * len(UNTUNED)
     for cost in (costs[name] for name in ALGORITHMS):
-        updates = cost.setup + cost.warm + budget.steps * cost.update * budget.batch / BATCH
-        runs.append(updates + (budget.episodes + along) * horizon * cost.step)
+        scaled = replace(cost, update=cost.update * budget.batch / BATCH)
+        runs.append(cost.warm + scaled.run(budget.steps, budget.evaluation, horizon))
     free = [0.0] * workers
     for run in [each for _ in range(budget.tasks) for each in runs]:
         free[free.index(min(free))] += run

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trajtune.data.setting import Setting, Target
+from trajtune.shipped import EXAMPLE
 from trajtune.study.cell import ZERO_SHOT, Evaluation
 from trajtune.study.declaration import ASKED
 from trajtune.training.config import Recipe, TrainConfig
 
-SUITE = "cheetah-vel"
+SUITE = EXAMPLE
 ALGORITHMS = ("sft", Recipe.algorithm)
 """Imitation, and what a recipe is unless told otherwise: the best that is known for the data it is given."""
 UNTUNED: Mapping[str, Target] = {f"{ZERO_SHOT} ({target})": target for target in ASKED}

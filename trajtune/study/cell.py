@@ -39,6 +39,12 @@ class Evaluation:
         """Episodes of a point of the curve."""
         return min(self.curve_episodes or self.episodes, self.episodes)
 
+    def played(self, total: int) -> int:
+        """Return how many episodes a run of ``total`` updates is scored over, all in all; the end's are the final's."""
+        if total == 0:
+            return self.episodes
+        return self.episodes + self.along * (len(self.steps(total)) - 1 + 2 * self.forgetting)
+
     def steps(self, total: int) -> list[int]:
         """Return the updates after which a training of ``total`` is evaluated, from 0 to the end, none twice."""
         parts = self.points + 1
@@ -76,6 +82,11 @@ class Run:
         return UNTUNED if self.recipe is None else self.recipe.tuning
 
 
+def suite_folder(suite: str) -> str:
+    """Return a suite's name as a folder can have it."""
+    return suite.replace("/", "-")
+
+
 @dataclass(frozen=True)
 class Cell:
     """One recipe x suite x setting x seed; without a recipe, zero-shot. A label tells choices of options apart."""
@@ -100,7 +111,11 @@ class Cell:
         s = self.setting
         name = f"{self.algorithm}-{self.tuning}" + (f"-{self.label}" if self.label else "")
         data = f"{s.quality or 'any'}-{s.trajectories}-{s.reward}" + (f"-{s.target}" if s.target != "best" else "")
-        return Path(self.suite.replace("/", "-"), data, name, f"seed-{self.seed}")
+        return Path(suite_folder(self.suite), data, name, f"seed-{self.seed}")
+
+    def place(self, task: int) -> Path:
+        """Where its result on a task lies, relative to the study's folder."""
+        return self.folder / f"task-{task}.json"
 
     def resolved(self) -> Recipe | None:
         """Return its recipe with every option written out and this cell's seed; what is wrong is a ``UserError``."""

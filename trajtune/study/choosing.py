@@ -6,7 +6,6 @@ is not done again, so the same call goes on where it was stopped and chooses the
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from trajtune.artifacts import AGENT, plain, read_header
-from trajtune.errors import UserError
+from trajtune.errors import UserError, part
 from trajtune.files import read_json, write_json
-from trajtune.leases import lease
+from trajtune.leases import held
 from trajtune.shipped import shipped
 from trajtune.statistics import mean_interval
+from trajtune.study.cell import suite_folder
 from trajtune.study.declaration import Method, Source, Study
 from trajtune.study.results import Result, read_result
 from trajtune.study.selection import RATE, STD, TUNING, Selection, Space
@@ -26,7 +26,6 @@ from trajtune.study.selection import RATE, STD, TUNING, Selection, Space
 SELECTION, CHOICE, LEASE = "selection", "choice.json", "choosing.lease"
 """Folder of all that was tried, in a study's; and in it what was chosen, and who is at it."""
 LABEL = "chosen"
-WAIT = 1.0
 Values = dict[str, Any]
 """One value of each option of a space."""
 Runner = Callable[[Study, Path], None]
@@ -54,11 +53,9 @@ def chosen(study: Study, folder: Path, run: Runner) -> Study:
     if (selection := study.selection) is None:
         return study
     place = folder / SELECTION
-    while (told := _told(place, study)) is None:
-        with lease(place / LEASE) as mine:
-            if mine:
-                _choose(study, selection, place, run)
-        time.sleep(0.0 if mine else WAIT)
+    if (told := _told(place, study)) is None:
+        with held(place / LEASE):
+            told = _told(place, study) or _choose(study, selection, place, run)
     methods = [
         method(arm["algorithm"], arm["tuning"], arm["values"], LABEL)
         for arm in told["arms"]
@@ -82,21 +79,21 @@ def trial_label(number: int) -> str:
 
 def trial_folder(place: Path, suite: str) -> Path:
     """Where the runs of trials on a suite are."""
-    return place / suite.replace("/", "-")
+    return place / suite_folder(suite)
 
 
 def trial_studies(study: Study, trials: Sequence[Method], seeds: Sequence[int]) -> Iterator[tuple[str, Study]]:
     """The small study of each suite that judges some trials on its held-out tasks."""
     selection = study.selection
     assert selection is not None
-    for held in selection.held_out:
+    for each in selection.held_out:
         yield (
-            held.suite,
+            each.suite,
             Study(
-                {held.suite: Source(held.agent, held.data)},
+                {each.suite: Source(each.agent, each.data)},
                 selection.settings or study.settings,
                 tuple(trials),
-                ",".join(map(str, held.tasks)),
+                ",".join(map(str, each.tasks)),
                 tuple(seeds),
                 selection.episodes,
                 points=0,
@@ -120,13 +117,10 @@ def check_spaces(study: Study) -> None:
     """Raise a ``UserError`` for an option that its algorithms and tunings do not have, or cannot have that value."""
     selection = study.selection
     for i, space in enumerate(selection.spaces if selection else ()):
-        try:
-            for values in [*_ends(space)]:
+        with part(f"study.selection.spaces[{i}]"):
+            for values in _ends(space):
                 for algorithm, tuning in itertools.product(space.algorithms, space.tunings):
                     next(method(algorithm, tuning, values, "").recipes(study.training)).resolved()
-        except UserError as error:
-            error.at(f"study.selection.spaces[{i}]")
-            raise
 
 
 def _ends(space: Space) -> Iterator[Values]:
@@ -143,12 +137,12 @@ def check(study: Study) -> None:
     selection = study.selection
     assert selection is not None
     check_spaces(study)
-    for held in selection.held_out:
-        known = trained_on(read_header(shipped(str(held.agent)), AGENT))
+    for each in selection.held_out:
+        known = trained_on(read_header(shipped(str(each.agent)), AGENT))
         if not known:
-            raise UserError(f"{held.agent} does not say which tasks it was pretrained on: nothing is chosen with it")
-        if seen := [task for task in held.tasks if task in known]:
-            raise UserError(f"{held.agent} was pretrained on task {seen[0]}: options are chosen on tasks new to it")
+            raise UserError(f"{each.agent} does not say which tasks it was pretrained on: nothing is chosen with it")
+        if seen := [task for task in each.tasks if task in known]:
+            raise UserError(f"{each.agent} was pretrained on task {seen[0]}: options are chosen on tasks new to it")
     if selection.sampler != "grid" and find_spec("optuna") is None:
         raise UserError("this selection needs Optuna: pip install -c constraints.txt 'trajtune[search]'")
 
@@ -175,7 +169,8 @@ def _asked(study: Study) -> dict[str, Any]:
     return plain({name: told[name] for name in ("selection", "settings", "training")})
 
 
-def _choose(study: Study, selection: Selection, place: Path, run: Runner) -> None:
+def _choose(study: Study, selection: Selection, place: Path, run: Runner) -> dict[str, Any]:
+    """Try, choose, write it down and return it."""
     check(study)
     judge = _Judge(study, place, run)
     arms = list(selection.arms())
@@ -186,11 +181,11 @@ def _choose(study: Study, selection: Selection, place: Path, run: Runner) -> Non
         from trajtune.study.sampling import sampled
 
         tried = sampled(selection, arms, place, judge)
-    told = []
+    arms_told = []
     for (algorithm, tuning, _), trials in zip(arms, tried, strict=True):
         complete = [trial for trial in trials if trial.state == "complete"]
         best = max(complete, key=lambda trial: trial.score, default=None)  # the first of equals
-        told.append(
+        arms_told.append(
             {
                 "algorithm": algorithm,
                 "tuning": tuning,
@@ -200,7 +195,9 @@ def _choose(study: Study, selection: Selection, place: Path, run: Runner) -> Non
                 "trials": [{**asdict(t), "score": t.score if t.scores else None} for t in trials],
             }
         )
-    write_json(place / CHOICE, {"asked": _asked(study), "arms": told, "runs": judge.runs, "seconds": judge.seconds})
+    told = {"asked": _asked(study), "arms": arms_told, "runs": judge.runs, "seconds": judge.seconds}
+    write_json(place / CHOICE, told)
+    return told
 
 
 def _all_of(space: Space) -> list[Values]:
@@ -228,15 +225,14 @@ class _Judge:
         for suite, study in trial_studies(self._study, methods, seeds):
             folder = trial_folder(self._place, suite)
             self._run(study, folder)
-            for cell in study.cells():
-                for task in study.tasks.split(","):
-                    path = folder / cell.folder / f"task-{task}.json"
-                    result = read_result(path)
-                    if path not in self._seen:
-                        self._seen.add(path)
-                        self.runs += 1
-                        self.seconds += result.finetune_seconds + result.evaluate_seconds
-                    found.setdefault((cell.algorithm, cell.tuning, cell.label), []).append(result)
+            for cell, task in study.runs():
+                path = folder / cell.place(task)
+                result = read_result(path)
+                if path not in self._seen:
+                    self._seen.add(path)
+                    self.runs += 1
+                    self.seconds += result.finetune_seconds + result.evaluate_seconds
+                found.setdefault((cell.algorithm, cell.tuning, cell.label), []).append(result)
         for (algorithm, tuning, _), trial in trials:
             results = found[algorithm, tuning, trial_label(trial.number)]
             scored = [result for result in results if result.scored]

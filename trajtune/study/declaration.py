@@ -1,14 +1,13 @@
 """What a study declares, and the cells that makes. Without torch."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trajtune.algorithms import ALGORITHMS
 from trajtune.data.setting import Setting, Target
-from trajtune.errors import UserError
+from trajtune.errors import UserError, part
 from trajtune.shipped import ASSET, shipped
 from trajtune.study.cell import QUARTERS, Cell, Evaluation
 from trajtune.study.selection import Selection
@@ -128,6 +127,12 @@ class Study:
                     yield from (Cell(suite, each, seed) for each in fresh)
                     yield from (Cell(suite, setting, seed, recipe, label) for recipe, label in tuned)
 
+    def runs(self) -> Iterator[tuple[Cell, int]]:
+        """Every cell on every task."""
+        tasks = {name: get_suite(name).select(self.tasks) for name in self.suites}
+        for cell in self.cells():
+            yield from ((cell, task) for task in tasks[cell.suite])
+
     def check(self) -> None:
         """Raise a ``UserError`` for what cannot be run: unknown names, numbers out of range, a cell declared twice."""
         if not (self.suites and self.settings and self.methods and self.seeds):
@@ -140,13 +145,13 @@ class Study:
         for seed in self.seeds:
             replace(self.training, seed=seed)  # checks its range
         for suite in self.suites:
-            with _at(f"study.suites.{suite}"):
+            with part(f"study.suites.{suite}"):
                 known = get_suite(suite)
-            with _at("study.tasks"):
+            with part("study.tasks"):
                 known.select(self.tasks)
         _ = self.evaluation  # checks its numbers
         for i, method in enumerate(self.methods):
-            with _at(f"study.methods[{i}]"):
+            with part(f"study.methods[{i}]"):
                 _check_method(method, self.training)
         seen: set[Path] = set()
         for cell in self.cells():
@@ -168,16 +173,6 @@ def _spelt(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_spelt(each) for each in value]
     return str(value) if isinstance(value, Path) else value
-
-
-@contextmanager
-def _at(where: str) -> Iterator[None]:
-    """Let errors say which part of the study they are about."""
-    try:
-        yield
-    except UserError as error:
-        error.at(where)
-        raise
 
 
 def _check_method(method: Method, training: TrainConfig) -> None:

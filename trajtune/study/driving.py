@@ -9,7 +9,7 @@ from trajtune.artifacts import STUDY, finish, plain, read_header
 from trajtune.configs import structured
 from trajtune.errors import UserError
 from trajtune.files import remove_leftovers
-from trajtune.leases import PROBE, holder, lease, now_on
+from trajtune.leases import PROBE, WAIT, held, holder, now_on
 from trajtune.processes import Outcome
 from trajtune.progress import Progress, silent
 from trajtune.study.choosing import SELECTION
@@ -18,8 +18,6 @@ from trajtune.study.jobs import CRITICS, LEASES, Job, accounted, done, give_up, 
 from trajtune.study.sources import forget, record
 
 STAGE = "cells x tasks"
-WAIT = 1.0
-"""Seconds between two looks at what other drivers have done, where nothing else is left to do."""
 
 Runner = Callable[[list[Job]], Iterable[tuple[Job, Outcome]]]
 """Has ``jobs.do`` done for every job, somewhere, and tells what became of each in any order. Its value is None where
@@ -99,12 +97,8 @@ def _check_folder(folder: Path) -> None:
 def _write_header(folder: Path, study: Study) -> None:
     """One driver at a time; none, if it says so already."""
     about = {"study": study.to_json()}
-    while True:
-        with lease(folder / LEASES / STUDY.name) as mine:
-            if mine:
-                remove_leftovers(folder / STUDY.header)
-                there = (folder / STUDY.header).exists()
-                if not there or read_header(folder, STUDY).get("study") != plain(about)["study"]:
-                    finish(folder, STUDY, about)
-                return
-        time.sleep(WAIT)
+    with held(folder / LEASES / STUDY.name):
+        remove_leftovers(folder / STUDY.header)
+        there = (folder / STUDY.header).exists()
+        if not there or read_header(folder, STUDY).get("study") != plain(about)["study"]:
+            finish(folder, STUDY, about)

@@ -53,9 +53,9 @@ def jobs_of(study: Study, folder: Path, device: str = "cpu", since: float = 0.0)
             for task in tasks:
                 for cell, (recipe, evaluation) in zip(own, recipes, strict=True):
                     run = Run(name, task, cell.setting, cell.seed, recipe, agent, data, evaluation)
-                    path = folder / cell.folder / f"task-{task}.json"
+                    path = folder / cell.place(task)
                     delta = path.with_suffix("") if study.deltas else None
-                    held = folder / LEASES / cell.folder / f"task-{task}"
+                    held = (folder / LEASES / cell.place(task)).with_suffix("")
                     yield Job(source, cell, run, path, delta, held, folder / CRITICS, device, since)
 
 

@@ -1,15 +1,16 @@
 """What a run takes here, by a little of it: for the plan of a study, and for the demo's choice of a budget."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from trajtune.study.cell import Evaluation
 from trajtune.training.config import Recipe
 
 if TYPE_CHECKING:
     from trajtune.agents.saving import SavedAgent
     from trajtune.data.fewshot import FewShot
+    from trajtune.policy import Policy
     from trajtune.rollout.score import Subject
     from trajtune.suites.base import Suite
 
@@ -31,6 +32,11 @@ class Cost:
     warm: float = 0.0
     """More of it, once a few-shot set: what teaching the critic takes, at most."""
 
+    def run(self, updates: int, evaluation: Evaluation, horizon: int) -> float:
+        """Return what a run takes, its critic warm."""
+        begun = self.setup if updates else 0.0
+        return begun + updates * self.update + evaluation.played(updates) * horizon * self.step
+
 
 def cost_of(base: "SavedAgent", few: "FewShot", suite: "Suite", recipe: Recipe | None, episodes: int) -> Cost:
     """Do a few updates and steps in this process, whose threads the caller has set to one."""
@@ -40,12 +46,15 @@ def cost_of(base: "SavedAgent", few: "FewShot", suite: "Suite", recipe: Recipe |
     if recipe is None:
         return Cost(_acting(base.agent, few, suite, episodes))
     short = shortened(recipe)
-    finetune(base, few, _begun(replace(short, training=replace(short.training, steps=1))))  # what is only done once
+    finetune(base, few, replace(short, training=replace(short.training, steps=1)))  # what is only done once
     forget()
     times = []
     for _ in range(2):  # the second finds the critic warm
         ticks = [time.perf_counter()]
-        watch: Callable[..., None] = lambda *_, ticks=ticks: ticks.append(time.perf_counter())  # noqa: E731
+
+        def watch(step: int, policy: "Policy", ticks: list[float] = ticks) -> None:
+            ticks.append(time.perf_counter())
+
         tuned = finetune(base, few, short, watch=watch)
         update = (ticks[-1] - ticks[1]) / UPDATES
         times.append((max(0.0, ticks[1] - ticks[0] - update), update))
@@ -69,12 +78,6 @@ def shortened(recipe: Recipe) -> Recipe:
 def critic_of(recipe: Recipe) -> tuple[tuple[str, object], ...]:
     """Return the options that a resolved recipe's critic has: what is equal in them may share its warm-up."""
     return tuple((name, value) for name, value in recipe.options.items() if "critic." in name)
-
-
-def _begun(recipe: Recipe) -> Recipe:
-    """Return a recipe whose critic is not warmed up at all, so that the next finds it cold."""
-    none = {name: 0 for name in recipe.options if name.rpartition(".")[2] in WARM}
-    return replace(recipe, options={**recipe.options, **none})
 
 
 def _acting(subject: "Subject", few: "FewShot", suite: "Suite", episodes: int) -> float:

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import TypeVar
 
 from trajtune.artifacts import STUDY, signature
+from trajtune.data.setting import Setting
 from trajtune.processes import worker_pool
 from trajtune.progress import Progress, silent
-from trajtune.shipped import ASSET
-from trajtune.study.cell import Evaluation, Run
+from trajtune.shipped import ASSET, EXAMPLE
+from trajtune.study.cell import Run
 from trajtune.study.choosing import (
     CHOICE,
     LABEL,
@@ -27,8 +30,6 @@ from trajtune.study.sources import agent_of, dataset_of, forget, record
 from trajtune.suites import get_suite
 
 STAGE = "measuring one run of each kind"
-SHIPPED = "cheetah-vel"
-"""The suite whose agent and data are at hand wherever trajtune is."""
 
 
 @dataclass(frozen=True)
@@ -79,26 +80,20 @@ def plan(study: Study, folder: Path | str | None = None, workers: int = 1, progr
         own = list(jobs_of(part, where))
         jobs += own
         missing += [job for job in own if not (begun and done(job))]
+    names = [_kind(job.run) for job in missing]
     first: dict[str, Job] = {}
-    for job in missing:
-        first.setdefault(_kind(job), job)
-    costs: dict[str, Cost] = {}
-    progress(STAGE, 0, len(first))
-    with worker_pool(min(workers, len(first))) as each:
-        for name, cost in zip(first, each(_measured, first.values()), strict=True):
-            costs[name] = cost
-            progress(STAGE, len(costs), len(first))
-    seconds = dict.fromkeys(first, 0.0)
-    counts, longest = dict.fromkeys(first, 0), 0.0
-    for job, took in zip(missing, added((job.run, costs[_kind(job)]) for job in missing), strict=True):
-        seconds[_kind(job)] += took
-        counts[_kind(job)] += 1
-        longest = max(longest, took)
+    for name, job in zip(names, missing, strict=True):
+        first.setdefault(name, job)
+    costs = _costs({name: (job.source, job.run) for name, job in first.items()}, workers, progress)
+    took = list(added((job.run, costs[name]) for name, job in zip(names, missing, strict=True)))
+    seconds: dict[str, list[float]] = {name: [] for name in first}
+    for name, one in zip(names, took, strict=True):
+        seconds[name].append(one)
     kinds = [
-        Kind(j.run.suite, j.run.algorithm, j.run.tuning, j.cell.label, counts[name], seconds[name] / counts[name])
-        for name, j in first.items()
+        Kind(j.run.suite, j.run.algorithm, j.run.tuning, j.cell.label, len(seconds[n]), fmean(seconds[n]))
+        for n, j in first.items()
     ]
-    return Plan(len(jobs), len(jobs) - len(missing), tuple(kinds), longest)
+    return Plan(len(jobs), len(jobs) - len(missing), tuple(kinds), max(took, default=0.0))
 
 
 def _parts(study: Study, folder: Path) -> Iterator[tuple[Study, Path]]:
@@ -115,59 +110,57 @@ def _parts(study: Study, folder: Path) -> Iterator[tuple[Study, Path]]:
     yield replace(study, methods=(*study.methods, *picked), selection=None), folder
 
 
-def runs_of(study: Study) -> Iterator[Run]:
-    """Every run that a study declares, without a look at its agents and data."""
-    tasks = {name: get_suite(name).select(study.tasks) for name in study.suites}
-    for cell in study.cells():
-        recipe = cell.resolved()
-        for task in tasks[cell.suite]:
-            yield Run(cell.suite, task, cell.setting, cell.seed, recipe, "", "", study.evaluation)
-
-
 Costs = Mapping[tuple[str, str], Cost]
 """By algorithm and tuning."""
 
 
 def measured(studies: Sequence[Study], workers: int, progress: Progress = silent) -> Costs:
     """Measure every algorithm under every tuning of some studies, on the agent and the data that ship."""
-    first: dict[tuple[str, str], Run] = {}
-    for run in (run for study in studies for run in runs_of(study)):
-        first.setdefault((run.algorithm, run.tuning), run)
-    costs: dict[tuple[str, str], Cost] = {}
-    with worker_pool(workers) as each:
-        for name, cost in zip(first, each(_on_shipped, first.values()), strict=True):
-            costs[name] = cost
-            progress(STAGE, len(costs), len(first))
-    return costs
+    suite = get_suite(EXAMPLE)
+    source = FilledSource(*(Path(f"{ASSET}{EXAMPLE}/{name}") for name in ("agent", "data")))
+    asked: dict[tuple[str, str], tuple[FilledSource, Run]] = {}
+    for each in studies:
+        for cell in each.cells():
+            if (name := (cell.algorithm, cell.tuning)) not in asked:
+                setting = Setting("medium", 5)
+                run = Run(EXAMPLE, suite.test[0], setting, 0, cell.resolved(), "", "", each.evaluation)
+                asked[name] = source, run
+    return _costs(asked, workers, progress)
 
 
 def seconds_of(study: Study, costs: Costs) -> float:
     """Return the seconds of one thread that a study takes by the cost of each algorithm under each tuning."""
-    return sum(added((run, costs[run.algorithm, run.tuning]) for run in runs_of(study)))
+    runs = (Run(c.suite, task, c.setting, c.seed, c.resolved(), "", "", study.evaluation) for c, task in study.runs())
+    return sum(added((run, costs[run.algorithm, run.tuning]) for run in runs))
 
 
-def _kind(job: Job) -> str:
-    recipe = job.run.recipe
+def _kind(run: Run) -> str:
+    recipe = run.recipe
     same = None if recipe is None else replace(recipe, training=replace(recipe.training, seed=0)).to_json()
-    return signature([job.run.suite, same])
+    return signature([run.suite, same])
 
 
-def _measured(job: Job) -> Cost:
-    return _cost(job.source, job.run)
+K = TypeVar("K")
 
 
-def _on_shipped(run: Run) -> Cost:
-    source = FilledSource(*(Path(f"{ASSET}{SHIPPED}/{name}") for name in ("agent", "data")))
-    setting = replace(run.setting, quality="medium", trajectories=5)
-    return _cost(source, replace(run, suite=SHIPPED, task=get_suite(SHIPPED).test[0], setting=setting, seed=0))
+def _costs(asked: Mapping[K, tuple[FilledSource, Run]], workers: int, progress: Progress) -> dict[K, Cost]:
+    """Measure one run of each kind, spread over the workers."""
+    costs: dict[K, Cost] = {}
+    progress(STAGE, 0, len(asked))
+    with worker_pool(min(workers, len(asked))) as each:
+        for name, cost in zip(asked, each(_cost, asked.values()), strict=True):
+            costs[name] = cost
+            progress(STAGE, len(costs), len(asked))
+    return costs
 
 
-def _cost(source: FilledSource, run: Run) -> Cost:
+def _cost(asked: tuple[FilledSource, Run]) -> Cost:
     import torch
 
     from trajtune.data.fewshot import few_shot
 
     torch.set_num_threads(1)
+    source, run = asked
     base, dataset = agent_of(source.agent), dataset_of(source.data)
     few = few_shot(dataset, run.task, run.setting, run.seed, base.agent.spec.prompt)
     return cost_of(base, few, get_suite(run.suite), run.recipe, run.evaluation.episodes)
@@ -177,19 +170,9 @@ def added(runs: Iterable[tuple[Run, Cost]]) -> Iterator[float]:
     """The seconds of each run; a critic is warmed up by the first that asks for it."""
     warm: set[object] = set()
     for run, cost in runs:
-        steps = 0 if run.recipe is None else run.recipe.training.steps
-        took = episodes(run.evaluation, steps) * get_suite(run.suite).horizon(run.task) * cost.step
-        if run.recipe is not None:
-            took += cost.setup + steps * cost.update
-            if (shared := (run.few_shot, critic_of(run.recipe))) not in warm:
-                warm.add(shared)
-                took += cost.warm
+        updates = 0 if run.recipe is None else run.recipe.training.steps
+        took = cost.run(updates, run.evaluation, get_suite(run.suite).horizon(run.task))
+        if run.recipe is not None and (shared := (run.few_shot, critic_of(run.recipe))) not in warm:
+            warm.add(shared)
+            took += cost.warm
         yield took
-
-
-def episodes(evaluation: Evaluation, steps: int) -> int:
-    """Return how many a run is scored over, all in all."""
-    if steps == 0:
-        return evaluation.episodes
-    points = len(evaluation.steps(steps)) - 1
-    return evaluation.episodes + evaluation.along * (points + 2 * evaluation.forgetting)

@@ -1,6 +1,5 @@
 """The agents and datasets a study works with: what their headers say, and opened once a process."""
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from trajtune.data.store import Dataset
 from trajtune.errors import UserError
 from trajtune.experts.collect import collect
 from trajtune.experts.config import CollectConfig
-from trajtune.leases import lease
+from trajtune.leases import held
 from trajtune.processes import count_workers
 from trajtune.progress import Progress
 from trajtune.shipped import shipped
@@ -20,9 +19,6 @@ from trajtune.suites import get_suite
 
 if TYPE_CHECKING:
     from trajtune.agents.saving import SavedAgent
-
-WAIT = 1.0
-"""Seconds between two looks at what another process is recording."""
 
 
 @lru_cache(maxsize=4)
@@ -49,13 +45,12 @@ def record(study: Study, progress: Progress) -> None:
     """Have the shipped experts record the data of suites that name none, as ``trajtune collect`` does it."""
     for suite, source in study.suites.items():
         folder = source.of(suite, study.tasks).data
-        while source.data is None and not (folder / DATASET.header).exists():
-            with lease(folder.with_name(f".{folder.name}.lease")) as mine:  # another study may want the same
-                if mine:
-                    tasks = get_suite(suite).select(folder.name.removeprefix(f"{suite}-"))
-                    collect(CollectConfig(suite, tuple(tasks)), folder, count_workers(0), progress)
-                    break
-            time.sleep(WAIT)
+        if source.data is not None or (folder / DATASET.header).exists():
+            continue
+        with held(folder.with_name(f".{folder.name}.lease")):  # another study may want the same
+            if not (folder / DATASET.header).exists():
+                tasks = get_suite(suite).select(folder.name.removeprefix(f"{suite}-"))
+                collect(CollectConfig(suite, tuple(tasks)), folder, count_workers(0), progress)
 
 
 def agent_digest(suite: str, source: FilledSource) -> str:

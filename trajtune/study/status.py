@@ -1,7 +1,6 @@
 """How far a study has come, from what lies in its folder: nobody who works on it is asked."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +8,13 @@ from trajtune.artifacts import DELTA, STUDY
 from trajtune.errors import UserError
 from trajtune.leases import Holder, holder
 from trajtune.study.choosing import SELECTION
-from trajtune.study.declaration import Study
 from trajtune.study.driving import declared_in
 from trajtune.study.jobs import LEASES
 from trajtune.study.results import read_result
 from trajtune.study.stored import RESULTS
-from trajtune.suites import get_suite
 
 PAUSE = 20
+"""A gap between results of so many times the usual one is a pause."""
 RECENT = 100
 """The expected end is by the pace of the last so many results."""
 
@@ -45,7 +43,7 @@ def status_of(folder: Path | str) -> Status:
     if not (folder / STUDY.header).exists() and (choosing := sorted(folder.glob(f"{SELECTION}/*/{STUDY.header}"))):
         raise UserError(f"{folder} is choosing options first: ask for the status of {choosing[-1].parent}")
     study = declared_in(folder)
-    places = list(_places(study))
+    places = [cell.place(task).with_suffix("").as_posix() for cell, task in study.runs()]
     deltas, done, diverged, failed, times = study.deltas, 0, [], {}, []
     for place in places:
         path = folder / f"{place}.json"
@@ -68,14 +66,8 @@ def status_of(folder: Path | str) -> Status:
     return Status(len(places), done, tuple(diverged), failed, running, len(here - declared), left)
 
 
-def _places(study: Study) -> Sequence[str]:
-    cells = list(study.cells())
-    tasks = {name: get_suite(name).select(study.tasks) for name in study.suites}
-    return [(cell.folder / f"task-{task}").as_posix() for cell in cells for task in tasks[cell.suite]]
-
-
 def _seconds(times: list[float], left: int) -> float | None:
-    """By the mean time between results, pauses left out: nobody was at work in gaps of many times the usual one."""
+    """By the mean time between results, pauses left out: nobody was at work in longer gaps."""
     if left == 0:
         return 0.0
     last = sorted(time for time in times if time > 0)[-RECENT:]  # 0: it came out of a pack

@@ -11,7 +11,6 @@ from trajtune.progress import Progress, silent
 from trajtune.registry import Registry, resolve
 from trajtune.study.choosing import chosen
 from trajtune.study.declaration import Study
-from trajtune.study.driving import STAGE
 from trajtune.study.logs import Logs
 from trajtune.study.runners.configs import LocalConfig, RayConfig, SlurmConfig
 
@@ -68,13 +67,12 @@ def run_study(
 
     logs = Logs(Path(folder), log)
 
-    def run(each: Study, where: Path) -> None:
-        resolve(entry.build)(each, where, workers, progress, config)
+    def run(each: Study, where: Path, told: Progress = progress) -> None:
+        resolve(entry.build)(each, where, workers, told, config)
 
-    def told(stage: str, done: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
+    def logging(stage: str, done: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
         progress(stage, done, total, metrics)
-        if stage == STAGE:
-            logs.update()
+        logs.look()
 
-    study = chosen(study, Path(folder), run)
-    resolve(entry.build)(study, Path(folder), workers, told, config)
+    run(chosen(study, Path(folder), run), Path(folder), logging)
+    logs.update()
