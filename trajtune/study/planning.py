@@ -28,6 +28,8 @@ from trajtune.study.jobs import Job, done, jobs_of
 from trajtune.study.measuring import Cost, cost_of, critic_of
 from trajtune.study.sources import agent_of, dataset_of, forget, record
 from trajtune.suites import get_suite
+from trajtune.suites.base import Suite
+from trajtune.training.config import Recipe
 
 STAGE = "measuring one run of each kind"
 
@@ -130,8 +132,16 @@ def measured(studies: Sequence[Study], workers: int, progress: Progress = silent
 
 def seconds_of(study: Study, costs: Costs) -> float:
     """Return the seconds of one thread that a study takes by the cost of each algorithm under each tuning."""
-    runs = (Run(c.suite, task, c.setting, c.seed, c.resolved(), "", "", study.evaluation) for c, task in study.runs())
-    return sum(added((run, costs[run.algorithm, run.tuning]) for run in runs))
+    recipes: dict[tuple[str, str, str], Recipe | None] = {}
+
+    def known() -> Iterator[tuple[Run, Cost]]:
+        for c, task in study.runs():
+            if (name := (c.algorithm, c.tuning, c.label)) not in recipes:
+                recipes[name] = c.resolved()  # whose seed costs nothing
+            run = Run(c.suite, task, c.setting, c.seed, recipes[name], "", "", study.evaluation)
+            yield run, costs[c.algorithm, c.tuning]
+
+    return sum(added(known()))
 
 
 def _kind(run: Run) -> str:
@@ -169,9 +179,12 @@ def _cost(asked: tuple[FilledSource, Run]) -> Cost:
 def added(runs: Iterable[tuple[Run, Cost]]) -> Iterator[float]:
     """The seconds of each run; a critic is warmed up by the first that asks for it."""
     warm: set[object] = set()
+    suites: dict[str, Suite] = {}
     for run, cost in runs:
         updates = 0 if run.recipe is None else run.recipe.training.steps
-        took = cost.run(updates, run.evaluation, get_suite(run.suite).horizon(run.task))
+        if run.suite not in suites:
+            suites[run.suite] = get_suite(run.suite)  # which is built anew at each call
+        took = cost.run(updates, run.evaluation, suites[run.suite].horizon(run.task))
         if run.recipe is not None and (shared := (run.few_shot, critic_of(run.recipe))) not in warm:
             warm.add(shared)
             took += cost.warm

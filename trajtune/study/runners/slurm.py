@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trajtune.errors import UserError, first_line
-from trajtune.leases import now_on
+from trajtune.leases import WAIT, now_on
 from trajtune.processes import Outcome
 from trajtune.progress import Progress
 from trajtune.study.declaration import Study
@@ -20,6 +20,8 @@ LOGS = "slurm"
 """Where, in a study's folder, submitit keeps what its jobs are and what they print."""
 SHARDS = 10
 """How many jobs there are where nobody says."""
+PATIENCE = 60.0
+"""Seconds that jobs have to end when nothing is left to do; after that nobody waits for them."""
 LOOK = 5.0
 """Seconds between two looks at what has been done."""
 
@@ -58,10 +60,18 @@ def run_slurm(study: Study, folder: Path, workers: int, progress: Progress, conf
         said = [str(found) for job in queued if (found := job.exception()) is not None]
         why = _why(said[0]) if said else "they ended early"
         raise UserError(f"{len(missing)} runs are left and no job is at work: {why} (logs are in {folder / LOGS})")
-    for job in queued:
-        if not job.done():  # others were faster
-            job.cancel(check=False)
+    _let_end(queued)
     progress(STAGE, len(jobs), len(jobs))
+
+
+def _let_end(queued: list[Any]) -> None:
+    """Cancel jobs that have not begun, for others were faster; those at work find nothing left, tidy up and end."""
+    deadline = time.monotonic() + PATIENCE
+    while (left := [job for job in queued if not job.done()]) and time.monotonic() < deadline:
+        for job in left:
+            if job.state == "PENDING":
+                job.cancel(check=False)
+        time.sleep(WAIT)
 
 
 def _why(text: str) -> str:
