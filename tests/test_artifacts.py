@@ -133,9 +133,20 @@ def test_other_kinds_and_versions_are_told(folder: Path) -> None:
 
 def test_kind_of(folder: Path, tmp_path: Path) -> None:
     assert kind_of(folder) == AGENT
-    for empty in (tmp_path, tmp_path / "nothing", folder / "weights", tmp_path / ("x" * 300)):
-        with pytest.raises(UserError, match=r"holds nothing that trajtune made: it has none of agent\.json, delta"):
+    (tmp_path / "half").mkdir()
+    claim(tmp_path / "half", AGENT, {"seed": 0})
+    unfinished = "it is unfinished, and the command that began it goes on with it"
+    for empty, why in (
+        (tmp_path, r"demo\.json$"),
+        (folder / "weights", r"demo\.json$"),
+        (tmp_path / "nothing", "there is no such folder"),
+        (tmp_path / ("x" * 300), "there is no such folder"),
+        (tmp_path / "half", unfinished),
+    ):
+        with pytest.raises(UserError, match=rf"holds nothing that trajtune made: it has none of agent\.json, .*{why}"):
             kind_of(empty)
+    assert f"is not an agent: it has no agent.json, {unfinished}" in refused(tmp_path / "half")
+    assert "is not an agent: it has no agent.json, there is no such folder" in refused(tmp_path / "nothing")
     assert len({kind.header for kind in KINDS}) == len({kind.name for kind in KINDS}) == len(KINDS)
 
 

@@ -75,6 +75,8 @@ def read_header(folder: Path, kind: Kind, verify: bool = True) -> dict[str, Any]
     for former, of in FORMER.items():
         if of == kind and not _exists(path) and _exists(folder / former):
             path = folder / former  # it says which version it is
+    if not _exists(path) and (why := _nothing_there(folder)):
+        raise UserError(f"{folder} is not {article(kind.name)}: it has no {kind.header}, {why}")
     header = check_header(read_json(path, kind.name), path, kind, folder)
     for name, entry in header["files"].items():
         _check_file(folder / name, entry, kind, verify)
@@ -136,7 +138,15 @@ def kind_of(folder: Path) -> Kind:
         if _exists(folder / name):
             return kind
     names = ", ".join(kind.header for kind in KINDS)
-    raise UserError(f"{folder} holds nothing that trajtune made: it has none of {names}")
+    told = f"{folder} holds nothing that trajtune made: it has none of {names}"
+    raise UserError(", ".join(filter(None, [told, _nothing_there(folder)])))
+
+
+def _nothing_there(folder: Path) -> str | None:
+    """Why a folder without a header is no artifact, where that is plain."""
+    if _exists(folder / MARK):
+        return "it is unfinished, and the command that began it goes on with it"
+    return None if _exists(folder) else "there is no such folder"
 
 
 def finished(folder: Path, kind: Kind, run: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -20,6 +20,10 @@ ADAPTER = ["adapter_config.json", "adapter_model.safetensors", "briefs.safetenso
 AGENT = ["agent.json", "agent.safetensors", "briefs.safetensors"]
 
 
+QUICK = ["--set", "critic.monte_carlo=3", "--set", "critic.bootstrapped=3"]
+"""Hardly any warm-up for the critic of the default algorithm: most tests of commands need no good one."""
+
+
 def collect(out: Path, *more: object) -> list[Any]:
     return ["collect", "point", "--out", out, "--tasks", 0, "--trajectories", 2, "--workers", 1, *more]
 
@@ -31,7 +35,8 @@ def pretrain(data: Path, out: Path, *more: object) -> list[Any]:
 
 def finetune(agent: Path, data: Path, out: Path, *more: object) -> list[Any]:
     known = ["finetune", "--agent", agent, "--data", data, "--task", 5, "--trajectories", 5, "--out", out]
-    return [*known, "--steps", 20, "--batch", 8, "--precision", "fp32", *more]
+    quick = [] if {"--algorithm", "--set"} & set(more) else QUICK
+    return [*known, "--steps", 20, "--batch", 8, "--precision", "fp32", *quick, *more]
 
 
 def evaluate(agent: Path, *more: object) -> list[Any]:

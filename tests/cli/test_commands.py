@@ -80,7 +80,7 @@ def test_what_a_critic_is_worth_is_shown(
     point_agent_folder: Path, point_data: Dataset, tmp_path: Path, capsys: Capture
 ) -> None:
     short = ("--set", "critic.monte_carlo=20", "--set", "critic.bootstrapped=20", "--set", "trust=false")
-    more = (*finetune(point_agent_folder, point_data.path, tmp_path / "delta"), "--quality", "medium", *short)
+    more = finetune(point_agent_folder, point_data.path, tmp_path / "delta", "--quality", "medium", *short)
     found = result(capsys, *more)
     told, notes = found["facts"], found["notes"]
     assert notes == []

@@ -13,14 +13,16 @@ suites:
 settings:
   - {quality: random, trajectories: 3}
 methods:
-  - {algorithms: [sft, qp-sft], tunings: full}
+  - {algorithms: sft, tunings: full}
+  - {algorithms: qp-sft, tunings: full, options: {critic.monte_carlo: 3, critic.bootstrapped: 3}}
 episodes: 1
 training: {steps: 2, batch: 4, precision: fp32}
 """
 COMMANDS = (
     "collect gym:Pendulum-v1 --experts random --quality random --trajectories 4 --workers 1 --out data",
     "pretrain --data data --quality random --tasks all --steps 2 --batch 4 --set layers=1 --set width=16 --out agent",
-    "finetune --agent agent --data data --task 0 --quality random --trajectories 3 --steps 2 --batch 4 --out delta",
+    "finetune --agent agent --data data --task 0 --quality random --trajectories 3 --steps 2 --batch 4 --out delta "
+    "--set critic.monte_carlo=3 --set critic.bootstrapped=3",
     "evaluate --agent agent --delta delta --episodes 2 --json",
     "study study.yaml --out study --workers 1 --json",
 )

@@ -22,7 +22,9 @@ from trajtune.suites import get_suite
 STUDY = """
 suites: {point: {agent: %s, data: %s}}
 settings: {quality: medium, trajectories: 5}
-methods: {algorithms: [sft, qp-sft], tunings: full}
+methods:
+  - {algorithms: sft, tunings: full}
+  - {algorithms: qp-sft, tunings: full, options: {critic.monte_carlo: 3, critic.bootstrapped: 3}}
 tasks: 5,9
 episodes: 3
 points: 1
@@ -52,13 +54,19 @@ def test_a_study_and_its_report(point_agent_folder: Path, point_data: Dataset, t
 
 @pytest.mark.parametrize("name", presets())
 def test_studies_that_come_with_the_package(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """They need nothing but the package, wherever one stands: agents that ship, and data that do or can be recorded."""
+    """They need nothing but the package, wherever one stands: agents that ship, and data that do or can be recorded.
+
+    But for those about sizes of agents, which are larger than what ships.
+    """
     monkeypatch.chdir(tmp_path)
     command = parse(["study", name, "--out", "out"])
     assert isinstance(command, Study)
     study = load_study(command.file)
     for suite, source in study.suites.items():
         found = source.of(suite, study.tasks).found()
+        if source.suite:
+            assert name in ("figure5", "table2") and source.agent and source.data and get_suite(source.suite)
+            continue
         read_header(found.agent, AGENT)
         if source.data is None:
             assert "shipped" in sources_of(get_suite(suite))
@@ -161,6 +169,6 @@ def test_a_failed_run_is_told_with_its_reason(tmp_path: Path, capsys: pytest.Cap
     failed = Result(replace(run, task=9), "", "162 degrees", "return", failed="a worker process died of SIGKILL")
     for task, each in ((5, scored), (9, failed)):
         write_result(tmp_path / "point" / "medium-4-dense" / "zero-shot-none" / "seed-0" / f"task-{task}.json", each)
-    finish(tmp_path, STUDY_KIND, {"study": {"methods": []}})
+    finish(tmp_path, STUDY_KIND, {"study": {"suites": {}, "methods": []}})
     assert main(["report", str(tmp_path)]) == 0
     assert "failed: zero-shot x none on task 9 of point, seed 0: a worker process died" in capsys.readouterr().out

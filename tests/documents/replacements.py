@@ -34,6 +34,7 @@ FILES: list[tuple[str, str]] = [
     (r"\btrajectories: \d+", "trajectories: 5"),
     (r"\bseeds: \[[^\]]*\]", "seeds: [0]"),
     (r"\btasks: (test|train|all)\b", "tasks: [5]"),
+    (r"\[sft, ppo\]", "[sft, dpo]"),  # whose critic takes a while to warm up
 ]
 """The same in blocks that are written to a file (``<!-- test: file PATH -->``)."""
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.extending.checks import check_agent, check_suite
+from tests.helpers import quick
 from trajtune.agents.saving import SavedAgent, initialise
 from trajtune.algorithms import ALGORITHMS
 from trajtune.data.fewshot import FewShot, few_shot
@@ -105,7 +106,7 @@ def test_tunings_take_an_agent_without_a_prompt(folder: Path, tuning: str, tmp_p
 @pytest.mark.parametrize("algorithm", [*ALGORITHMS, "awr-example"])
 def test_algorithms_take_an_agent_without_a_prompt(folder: Path, algorithm: str) -> None:
     few = few_shot(cart_data(folder), 2, Setting("medium", 5), seed=0, prompt_length=0)
-    recipe = Recipe(algorithm, "adapter", training=replace(SHORT, steps=3))
+    recipe = Recipe(algorithm, "adapter", quick(algorithm), training=replace(SHORT, steps=3))
     done = finetune(cart_agent(folder), few, recipe)
     assert any(tensor.any() for tensor in done.policy.delta().values())
 

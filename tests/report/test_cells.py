@@ -216,7 +216,11 @@ def test_a_picture_of_a_study_that_has_just_begun(tmp_path: Path) -> None:
 
 
 def test_from_a_folder_to_tables(tmp_path: Path) -> None:
-    finish(tmp_path, STUDY, {"study": {"methods": [{"algorithms": ["sft"], "tunings": ["full"], "label": ""}]}})
+    finish(
+        tmp_path,
+        STUDY,
+        {"study": {"suites": {}, "methods": [{"algorithms": ["sft"], "tunings": ["full"], "label": ""}]}},
+    )
     for each in (*ZERO, result("sft", 1, (-30.0, -10.0)), result("sft", 2, (5.0, 7.0))):
         write_result(tmp_path / f"point/medium-5-dense/{each.run.algorithm}/seed-0/task-{each.run.task}.json", each)
     comparisons = summarise(read_results(tmp_path))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import quick
 from trajtune.algorithms import ALGORITHMS
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
@@ -53,7 +54,10 @@ def study(point_data: Dataset, point_agent_folder: Path) -> Study:
     return Study(
         {"point": Source(point_agent_folder, point_data.path)},
         (Setting("medium", 5),),
-        (Method(("sft", "qp-sft"), ("full",), learning_rate=1e-3),),
+        (
+            Method(("sft",), ("full",), learning_rate=1e-3),
+            Method(("qp-sft",), ("full",), learning_rate=1e-3, options=quick("qp-sft")),
+        ),
         tasks="5,10",
         episodes=3,
         points=1,

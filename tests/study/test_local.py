@@ -14,21 +14,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers import quick
 from trajtune.agents.saving import SavedAgent, load_agent
 from trajtune.artifacts import DATASET, finish
 from trajtune.data.fewshot import few_shot
 from trajtune.data.setting import Setting
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
+from trajtune.report.cells import summarise
 from trajtune.rollout.score import evaluate
 from trajtune.study.declaration import Method, Source, Study
 from trajtune.study.results import Result
 from trajtune.study.runners import run_study
 from trajtune.study.runners.local import apart
 from trajtune.study.stored import read_results
-from trajtune.training.config import Recipe, TrainConfig
+from trajtune.training.config import PretrainConfig, Recipe, TrainConfig
 from trajtune.training.deltas import load_delta
 from trajtune.training.finetune import finetune
+from trajtune.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = TrainConfig(steps=4, batch=4, precision="fp32", log_every=1)
@@ -83,7 +86,9 @@ def test_results_are_those_of_the_pieces_alone(
         ("qp-sft", "full", 10),
     ]
     few = few_shot(point_data, 10, Setting("medium", 5), 0, 3)
-    tuned = finetune(point_agent, few, Recipe("qp-sft", "full", training=replace(TRAINING, learning_rate=1e-3)))
+    tuned = finetune(
+        point_agent, few, Recipe("qp-sft", "full", quick("qp-sft"), training=replace(TRAINING, learning_rate=1e-3))
+    )
     score = evaluate(tuned, "point", 10, few.brief, 3, precision="fp32")
     assert list(results[-1].returns) == score.returns
     assert results[-1].normalised == score.normalised
@@ -181,6 +186,33 @@ def test_other_options_in_the_same_folder_are_refused(study: Study, tmp_path: Pa
     ):
         with pytest.raises(UserError, match=f"is of another {name}: choose another folder"):
             run_study(changed, tmp_path)
+
+
+def test_two_agents_of_one_suite_are_told_apart(
+    study: Study, point_data: Dataset, point_agent_folder: Path, tmp_path: Path
+) -> None:
+    """Each is compared with its own zero-shot; under the suite's own name nothing changes."""
+    other = tmp_path / "other"
+    training = TrainConfig(steps=3, learning_rate=1e-3, checkpoint_every=3, precision="fp32")
+    options = {"layers": 1, "width": 16, "window": 6, "prompt": 3}
+    pretrain(point_data, [0, 1], 30, PretrainConfig(options=options, training=training), other)
+    both = replace(
+        study,
+        suites={"small": Source(other, point_data.path, "point"), "point": Source(point_agent_folder, point_data.path)},
+        tasks="5",
+    )
+    run_study(both, tmp_path / "both")
+    results = read_results(tmp_path / "both")
+    assert {(r.group, r.run.suite) for r in results} == {("small", "point"), ("point", "point")}
+    assert len({r.run.agent for r in results if r.group == "small"}) == 1
+    found = {c.suite: c for c in summarise(results)}
+    assert list(found) == ["small", "point"]
+    run_study(replace(study, tasks="5"), tmp_path / "alone")
+    (alone,) = summarise(read_results(tmp_path / "alone"))
+    assert [c.score for c in found["point"].cells] == [c.score for c in alone.cells]
+    assert found["small"].zero_shot.score != alone.zero_shot.score  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="small/x' becomes part of a folder's name"):
+        replace(both, suites={"small/x": both.suites["small"]}).check()
 
 
 def test_more_cells_join_what_is_there(study: Study, tmp_path: Path) -> None:

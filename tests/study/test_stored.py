@@ -12,6 +12,7 @@ import pytest
 from trajtune.artifacts import STUDY, read_header
 from trajtune.data.setting import Setting
 from trajtune.errors import UserError
+from trajtune.study import stored
 from trajtune.study.declaration import Study
 from trajtune.study.runners import run_study
 from trajtune.study.stored import RESULTS, pack, read_pack, read_results, unpack
@@ -197,11 +198,12 @@ def test_anything_else_is_one_line(packed: Path, tmp_path: Path, monkeypatch: py
         read_pack(packed)
 
 
-def test_a_bomb_is_not_unpacked_in_memory(tmp_path: Path) -> None:
+def test_a_bomb_is_not_unpacked_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "LIMIT", 1 << 26)
     bomb = tmp_path / "bomb"
     compressor = lzma.LZMACompressor(preset=1)
     with bomb.open("wb") as file:
-        for _ in range(160):  # of 16 MB each
+        for _ in range(5):  # of 16 MB each
             file.write(compressor.compress(bytes(1 << 24)))
         file.write(compressor.flush())
     with pytest.raises(UserError, match="too large"):

@@ -231,15 +231,15 @@ class TestDivergence:
             with pytest.raises(
                 DivergedError, match=rf"{name} x adapter diverged at step 4: .*loss.* not finite; the last"
             ):
-                tuned(point_agent, point_few, name, "adapter", CONFIG, folder=tmp_path)
-        resumed = tuned(point_agent, point_few, name, "adapter", CONFIG, folder=tmp_path)
-        whole = tuned(point_agent, point_few, name, "adapter", CONFIG)
+                tuned(point_agent, point_few, name, "adapter", CONFIG, folder=tmp_path, options=quick(name))
+        resumed = tuned(point_agent, point_few, name, "adapter", CONFIG, folder=tmp_path, options=quick(name))
+        whole = tuned(point_agent, point_few, name, "adapter", CONFIG, options=quick(name))
         assert resumed.log == whole.log
 
     @pytest.mark.parametrize("name", ALGORITHMS)
     def test_an_absurd_learning_rate(self, point_agent: SavedAgent, point_few: FewShot, name: str) -> None:
         with pytest.raises(DivergedError, match=rf"{name} x full diverged at step \d: .*loss.* not finite"):
-            tuned(point_agent, point_few, name, "full", replace(CONFIG, learning_rate=1e38))
+            tuned(point_agent, point_few, name, "full", replace(CONFIG, learning_rate=1e38), options=quick(name))
 
     @pytest.mark.parametrize("name", CRITICS)
     def test_an_absurd_learning_rate_of_a_critic(self, point_agent: SavedAgent, point_few: FewShot, name: str) -> None:

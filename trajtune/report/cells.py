@@ -58,6 +58,7 @@ class Comparison:
     """The cells of one suite and data setting, in the order of the study."""
 
     suite: str
+    """Or the study's own name for an agent and its data."""
     quality: str | None
     trajectories: int
     reward: str
@@ -99,10 +100,10 @@ def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comp
     names = list(dict.fromkeys(r.run.algorithm for r in results))
     if baseline not in (ZERO_SHOT, *names):
         raise unknown("baseline", baseline, names)
-    settings = dict.fromkeys((r.run.suite, r.run.setting) for r in results if r.run.recipe is not None)
+    settings = dict.fromkeys((r.group, r.run.setting) for r in results if r.run.recipe is not None)
     covered = {(suite, _same_data(setting)) for suite, setting in settings}
     for r in results:  # of an unfinished study, some have zero-shot alone
-        if (place := (r.run.suite, _same_data(r.run.setting))) not in covered:
+        if (place := (r.group, _same_data(r.run.setting))) not in covered:
             settings[place] = None
     return [_compare(suite, setting, results, baseline) for suite, setting in settings]
 
@@ -113,7 +114,7 @@ def _same_data(setting: Setting) -> Setting:
 
 
 def _compare(suite: str, setting: Setting, results: Sequence[Result], baseline: str) -> Comparison:
-    own = [r for r in results if r.run.suite == suite and _same_data(r.run.setting) == _same_data(setting)]
+    own = [r for r in results if r.group == suite and _same_data(r.run.setting) == _same_data(setting)]
     chosen = [r for r in own if r.run.recipe is None or r.run.setting == setting]
     cells: dict[tuple[str, str, str], list[Result]] = {}
     for result in chosen:

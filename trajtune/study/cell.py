@@ -96,6 +96,13 @@ class Cell:
     seed: int
     recipe: Recipe | None = None
     label: str = ""
+    entry: str = ""
+    """The study's name for agent and data, where it is not the suite's."""
+
+    @property
+    def group(self) -> str:
+        """What it is compared within: the study's name for agent and data."""
+        return self.entry or self.suite
 
     @property
     def algorithm(self) -> str:
@@ -111,7 +118,7 @@ class Cell:
         s = self.setting
         name = f"{self.algorithm}-{self.tuning}" + (f"-{self.label}" if self.label else "")
         data = f"{s.quality or 'any'}-{s.trajectories}-{s.reward}" + (f"-{s.target}" if s.target != "best" else "")
-        return Path(suite_folder(self.suite), data, name, f"seed-{self.seed}")
+        return Path(suite_folder(self.group), data, name, f"seed-{self.seed}")
 
     def place(self, task: int) -> Path:
         """Where its result on a task lies, relative to the study's folder."""

@@ -31,9 +31,16 @@ class Source:
     """None: the agent that ships with the suite."""
     data: Path | None = None
     """None: what the suite's shipped experts do, recorded below ``data/`` when it is first needed."""
+    suite: str = ""
+    """Empty: the name it has in the study. Another name tells several agents, or data, of one suite apart."""
 
-    def of(self, suite: str, tasks: str) -> "FilledSource":
-        """Return it with nothing left open, for these tasks of the suite."""
+    def suite_under(self, name: str) -> str:
+        """Return the suite that it is of, under a name in a study."""
+        return self.suite or name
+
+    def of(self, name: str, tasks: str) -> "FilledSource":
+        """Return it with nothing left open, under a name in a study and for these tasks of its suite."""
+        suite = self.suite_under(name)
         agent = Path(f"{ASSET}{suite}/agent") if self.agent is None else self.agent
         return FilledSource(
             agent, Path(RECORDED, f"{suite}-{_split(suite, tasks)}") if self.data is None else self.data
@@ -86,6 +93,7 @@ class Study:
     """All that decides a study's numbers. Zero-shot is evaluated beside the methods, over the same episodes."""
 
     suites: Mapping[str, Source]
+    """By suite, or by another name where the source says which suite it is of."""
     settings: tuple[Setting, ...]
     methods: tuple[Method, ...] = (Method(),)
     tasks: str = "test"
@@ -117,19 +125,21 @@ class Study:
         Without any training the mean often does better (FACTS section 12): gains are to be over the better of both.
         """
         tuned = [(recipe, method.label) for method in self.methods for recipe in method.recipes(self.training)]
-        for suite in self.suites:
+        for name, source in self.suites.items():
+            suite, entry = source.suite_under(name), name if source.suite else ""
             seen: set[Setting] = set()
             for setting in self.settings:
                 untuned = dict.fromkeys([*(replace(setting, target=each) for each in ASKED), setting])
                 fresh = [each for each in untuned if each not in seen]
                 seen.update(fresh)
                 for seed in self.seeds:
-                    yield from (Cell(suite, each, seed) for each in fresh)
-                    yield from (Cell(suite, setting, seed, recipe, label) for recipe, label in tuned)
+                    yield from (Cell(suite, each, seed, entry=entry) for each in fresh)
+                    yield from (Cell(suite, setting, seed, recipe, label, entry) for recipe, label in tuned)
 
     def runs(self) -> Iterator[tuple[Cell, int]]:
         """Every cell on every task."""
-        tasks = {name: get_suite(name).select(self.tasks) for name in self.suites}
+        suites = {source.suite_under(name) for name, source in self.suites.items()}
+        tasks = {name: get_suite(name).select(self.tasks) for name in suites}
         for cell in self.cells():
             yield from ((cell, task) for task in tasks[cell.suite])
 
@@ -144,9 +154,11 @@ class Study:
             raise UserError("a study's seeds are its own field, seeds: leave seed out of training")
         for seed in self.seeds:
             replace(self.training, seed=seed)  # checks its range
-        for suite in self.suites:
-            with part(f"study.suites.{suite}"):
-                known = get_suite(suite)
+        for name, source in self.suites.items():
+            with part(f"study.suites.{name}"):
+                if source.suite:
+                    _check_label(name, "name")
+                known = get_suite(source.suite_under(name))
             with part("study.tasks"):
                 known.select(self.tasks)
         _ = self.evaluation  # checks its numbers
@@ -175,10 +187,14 @@ def _spelt(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _check_label(label: str, what: str) -> None:
+    if any(not (c.isalnum() or c in "-_.=") for c in label):
+        raise UserError(f"{what} {label!r} becomes part of a folder's name: letters, digits and -_.= only")
+
+
 def _check_method(method: Method, training: TrainConfig) -> None:
     if not (method.algorithms and method.tunings):
         raise UserError("a method needs at least one algorithm and one tuning")
-    if any(not (c.isalnum() or c in "-_.=") for c in method.label):
-        raise UserError(f"label {method.label!r} becomes part of a folder's name: letters, digits and -_.= only")
+    _check_label(method.label, "label")
     for recipe in method.recipes(training):
         recipe.resolved()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from trajtune.artifacts import DELTA, plain
@@ -43,16 +43,17 @@ def jobs_of(study: Study, folder: Path, device: str = "cpu", since: float = 0.0)
     cells = list(study.cells())
     for name, declared in study.suites.items():
         source = declared.of(name, study.tasks)
-        tasks = get_suite(name).select(study.tasks)
-        agent = agent_digest(name, source)
-        for setting in dict.fromkeys(cell.setting.data for cell in cells if cell.suite == name):
-            check_data(name, source, setting.quality, setting.trajectories, tasks)
+        suite = declared.suite_under(name)
+        tasks = get_suite(suite).select(study.tasks)
+        agent = agent_digest(suite, source)
+        for setting in dict.fromkeys(cell.setting.data for cell in cells if cell.group == name):
+            check_data(suite, source, setting.quality, setting.trajectories, tasks)
             data = dataset_of(source.data).identity()
-            own = [cell for cell in cells if (cell.suite, cell.setting.data) == (name, setting)]
+            own = [cell for cell in cells if (cell.group, cell.setting.data) == (name, setting)]
             recipes = [settled(cell.resolved(), study.evaluation, device) for cell in own]
             for task in tasks:
                 for cell, (recipe, evaluation) in zip(own, recipes, strict=True):
-                    run = Run(name, task, cell.setting, cell.seed, recipe, agent, data, evaluation)
+                    run = Run(suite, task, cell.setting, cell.seed, recipe, agent, data, evaluation)
                     path = folder / cell.place(task)
                     delta = path.with_suffix("") if study.deltas else None
                     held = (folder / LEASES / cell.place(task)).with_suffix("")
@@ -123,7 +124,7 @@ def _do(job: Job) -> Result:
     finally:
         torch.set_num_threads(threads)
     assert result.run == run, "a run's identity is known before it is run"
-    return result
+    return replace(result, entry=job.cell.entry)
 
 
 def _device(name: str) -> str:
@@ -144,4 +145,5 @@ def _failed(job: Job, error: Exception) -> Result:
     suite = get_suite(job.run.suite)
     known = isinstance(error, UserError | WorkerDiedError)
     reason = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
-    return Result(job.run, job.cell.label, suite.task(job.run.task).name, suite.metric, failed=reason)
+    name = suite.task(job.run.task).name
+    return Result(job.run, job.cell.label, name, suite.metric, failed=reason, entry=job.cell.entry)

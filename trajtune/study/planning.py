@@ -82,7 +82,7 @@ def plan(study: Study, folder: Path | str | None = None, workers: int = 1, progr
         own = list(jobs_of(part, where))
         jobs += own
         missing += [job for job in own if not (begun and done(job))]
-    names = [_kind(job.run) for job in missing]
+    names = [_kind(job) for job in missing]
     first: dict[str, Job] = {}
     for name, job in zip(names, missing, strict=True):
         first.setdefault(name, job)
@@ -92,7 +92,7 @@ def plan(study: Study, folder: Path | str | None = None, workers: int = 1, progr
     for name, one in zip(names, took, strict=True):
         seconds[name].append(one)
     kinds = [
-        Kind(j.run.suite, j.run.algorithm, j.run.tuning, j.cell.label, len(seconds[n]), fmean(seconds[n]))
+        Kind(j.cell.group, j.run.algorithm, j.run.tuning, j.cell.label, len(seconds[n]), fmean(seconds[n]))
         for n, j in first.items()
     ]
     return Plan(len(jobs), len(jobs) - len(missing), tuple(kinds), max(took, default=0.0))
@@ -144,10 +144,10 @@ def seconds_of(study: Study, costs: Costs) -> float:
     return sum(added(known()))
 
 
-def _kind(run: Run) -> str:
-    recipe = run.recipe
+def _kind(job: Job) -> str:
+    recipe = job.run.recipe
     same = None if recipe is None else replace(recipe, training=replace(recipe.training, seed=0)).to_json()
-    return signature([run.suite, same])
+    return signature([job.cell.group, same])
 
 
 K = TypeVar("K")

@@ -86,10 +86,17 @@ class Result:
     evaluate_seconds: float = 0.0
     """Of the final score."""
     machine: Machine | None = None
+    entry: str = ""
+    """The study's name for agent and data, where it is not the suite's."""
     diverged: str | None = None
     """Why training or acting gave a number that is not finite."""
     failed: str | None = None
     """Why it could not be run to its end."""
+
+    @property
+    def group(self) -> str:
+        """What it is compared within: the study's name for agent and data."""
+        return self.entry or self.run.suite
 
     @property
     def scored(self) -> bool:

@@ -43,8 +43,8 @@ def forget() -> None:
 
 def record(study: Study, progress: Progress) -> None:
     """Have the shipped experts record the data of suites that name none, as ``trajtune collect`` does it."""
-    for suite, source in study.suites.items():
-        folder = source.of(suite, study.tasks).data
+    for name, source in study.suites.items():
+        suite, folder = source.suite_under(name), source.of(name, study.tasks).data
         if source.data is not None or (folder / DATASET.header).exists():
             continue
         with held(folder.with_name(f".{folder.name}.lease")):  # another study may want the same

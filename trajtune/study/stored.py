@@ -40,25 +40,25 @@ def read_results(place: Path | str) -> list[Result]:
     else:
         header = read_header(root, STUDY)
         results = [read_result(path) for path in sorted(root.glob(RESULTS))]
-    order = _order(root, header)
+    order, groups = _order(root, header)
     if not results:
         raise UserError(f"{root} has no results yet")
 
-    def key(r: Result) -> tuple[bool, int, int, int]:
-        name = r.run.algorithm, r.run.tuning, r.label
-        return r.run.algorithm != ZERO_SHOT, order.get(name, len(order)), r.run.seed, r.run.task
+    def key(r: Result) -> tuple[bool, int, int, int, int]:
+        name, group = (r.run.algorithm, r.run.tuning, r.label), groups.get(r.group, len(groups))
+        return r.run.algorithm != ZERO_SHOT, group, order.get(name, len(order)), r.run.seed, r.run.task
 
     return sorted(results, key=key)
 
 
-def _order(root: Path, header: dict[str, Any]) -> dict[tuple[str, str, str], int]:
-    """The place of each algorithm x tuning in the study."""
+def _order(root: Path, header: dict[str, Any]) -> tuple[dict[tuple[str, str, str], int], dict[str, int]]:
+    """The place of each algorithm x tuning in the study, and of each of its suites."""
     study: Any = header.get("study")
     try:
         names = [(a, t, str(m["label"])) for m in study["methods"] for a in m["algorithms"] for t in m["tunings"]]
-        return {name: i for i, name in enumerate(names)}
+        return {name: i for i, name in enumerate(names)}, {name: i for i, name in enumerate(study["suites"])}
     except (KeyError, TypeError):
-        raise UserError(f"{root / STUDY.header} is damaged: it does not list the study's methods") from None
+        raise UserError(f"{root / STUDY.header} is damaged: it does not list the study's suites and methods") from None
 
 
 def pack(folder: Path | str, path: Path | str) -> int:
