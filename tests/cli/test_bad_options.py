@@ -141,7 +141,7 @@ def test_finetune(
         (["--task", "16"], "suite point has no task 16"),
         (["--task", "first"], "'first' is neither"),
         (["--suite", "nonsense"], "unknown suite 'nonsense'"),
-        (["--suite", "cheetah-vel", "--task", "5"], "suite cheetah-vel has 20 and 6"),
+        (["--suite", "cheetah-vel", "--task", "5"], "prompts of cheetah-vel must come from --data"),
         (["--device", "nonsense"], "unknown device 'nonsense'"),
     ],
 )
@@ -158,6 +158,11 @@ def test_evaluate_with_data(
     refuse([*command, "--quality", "nonsense"], "unknown quality 'nonsense'")
     refuse(evaluate(point_agent_folder, "--data", cheetah_data), f"{cheetah_data} is of suite cheetah-vel, not point")
     refuse(evaluate(point_agent_folder, "--delta", delta, "--task", 3), f"no prompts of task 3 in {delta}: give --data")
+    refuse(evaluate(point_agent_folder, "--quality", "expert"), "--quality and --trajectories choose from a dataset")
+    refuse(
+        evaluate(point_agent_folder, "--suite", "cheetah-dir"),
+        "is of suite point: prompts of cheetah-dir must come from --data",
+    )
 
 
 def test_evaluate_an_agent_of_no_suite(refuse: Refuse, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_a_study_and_its_report(point_agent_folder: Path, point_data: Dataset, t
     shown = text(capsys, "report", out, "--baseline", "sft", "--markdown", tables, "--figure", figure)
     assert "minus sft" in shown and "minus sft" in tables.read_text() and figure.read_bytes()[:4] == b"\x89PNG"
     assert result(capsys, "report", out)["comparisons"] == first["comparisons"]
+    assert main(["report", str(out), "--figure", "cells.pdf"]) == 2
+    assert "pictures are PNG: call it cells.png" in capsys.readouterr().err
     about = result(capsys, "inspect", out)
     assert about["kind"] == "study"
 

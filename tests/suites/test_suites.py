@@ -141,6 +141,7 @@ def test_select() -> None:
     assert suite.select("7, 0") == [7, 0]
     assert suite.select("3,3,0,3") == [3, 0]
     assert suite.select("49") == [49]
+    assert suite.select("4-7,2, 9-9") == [4, 5, 6, 7, 2, 9]
 
 
 @pytest.mark.parametrize("name", ["hopper", "", "Point", "cheetah_vel", "a\nb"])
@@ -160,15 +161,20 @@ def test_task_out_of_range_says_the_range(name: str) -> None:
         lambda: suite.task(-1),
         lambda: suite.select(str(count)),
         lambda: suite.select(f"0,{count}"),
+        lambda: suite.select(f"0-{count}"),
         lambda: suite.select("-1"),
     ):
         message = one_line_error(call)
         assert name in message and f"0 to {count - 1}" in message
 
 
-@pytest.mark.parametrize("spec", ["", "tests", "Train", "0,,1", "0-3", "0;3", "1.5", "train,0", "0,3,", "a\nb"])
+@pytest.mark.parametrize("spec", ["", "tests", "Train", "0,,1", "1-", "0--3", "0;3", "1.5", "train,0", "0,3,", "a\nb"])
 def test_malformed_selection_says_what_would_be_right(spec: str) -> None:
     message = one_line_error(lambda: get_suite("point").select(spec))
     assert repr(spec) in message
     for choice in ("all", "train", "test", "0,3,7"):
         assert choice in message
+
+
+def test_a_range_has_its_end_behind_its_beginning() -> None:
+    assert "tasks 7-4 begin behind their end" in one_line_error(lambda: get_suite("point").select("1,7-4"))

@@ -54,6 +54,8 @@ class Evaluate:
             raise UserError(f"seed must be 0 to {LIMIT - 1}, got {self.seed}")
         if self.episodes < 1:
             raise UserError(f"episodes must be at least 1, got {self.episodes}")
+        if self.data is None and replace(self.setting, target="best", reward="dense") != Setting():
+            raise UserError("--quality and --trajectories choose from a dataset: give --data")
         for folder, kind in ((self.delta, DELTA), (self.data, DATASET)):
             if folder is not None:
                 read_header(folder, kind, verify=False)
@@ -71,6 +73,8 @@ class Evaluate:
         from trajtune.training.finetune import check_fits
 
         device, base = pick_device(self.device), load_agent(self.agent)
+        if self.data is None and base.suite not in (None, name):
+            raise UserError(f"{self.agent} is of suite {base.suite}: prompts of {name} must come from --data")
         setting, bank = self.setting, base.briefs
         subject: Subject = base.agent.to(device)
         if self.delta is not None:

@@ -30,12 +30,15 @@ class Report:
     """Print one JSON object."""
 
     def run(self, out: Output) -> None:
+        from trajtune.errors import UserError
         from trajtune.files import check_replaceable, write_text
 
         if self.markdown is not None:
             check_replaceable(self.markdown, b"## ", "tables")
         if self.figure is not None:
             check_replaceable(self.figure, b"\x89PNG", "a picture")
+            if self.figure.suffix.lower() != ".png":
+                raise UserError(f"pictures are PNG: call it {self.figure.with_suffix('.png').name}")
         comparisons = load_comparisons(self.folder, self.baseline)
         show(comparisons, out)
         for line in failures(self.folder):

@@ -19,6 +19,7 @@ from trajtune.suites.base import Array, Suite
 
 BODIES = 8
 ACTORS = "actor-*.safetensors"
+WANTED = "training experts needs the extra: pip install 'trajtune[experts]', or make experts in a clone"
 CHUNK = 8  # control steps of every body between two calls of the learner
 
 
@@ -75,7 +76,7 @@ def _train(
     try:
         from sbx import SAC
     except ImportError as error:
-        raise UserError(f"training experts needs the extra: pip install 'trajtune[experts]' ({error})") from None
+        raise UserError(f"{WANTED} ({error})") from None
     from trajtune.experts.bodies import RelabelBuffer, SuiteVecEnv, SymmetricPolicy
 
     round_steps = steps_of_a_round(suite.longest if task is None else suite.horizon(task))

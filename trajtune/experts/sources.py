@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trajtune.errors import UserError
 from trajtune.experts.actors import random_actor, sac_actor
-from trajtune.experts.sac import SACConfig, train_expert
+from trajtune.experts.sac import WANTED, SACConfig, train_expert
 from trajtune.experts.shipped import shipped_with
 from trajtune.progress import Progress
 from trajtune.suites.base import Acting, ExpertSource, Rung, Suite
@@ -107,7 +107,7 @@ def _check_training(suite: Suite, updates: int) -> None:
     if not updates:
         raise UserError(f"suite {suite.name} does not say how long an expert must train: give a number of updates")
     if find_spec("sbx") is None:
-        raise UserError("training experts needs the extra: pip install 'trajtune[experts]'")
+        raise UserError(WANTED)
 
 
 def _rungs(actors: list[Path]) -> list[Rung]:

@@ -1,6 +1,7 @@
 """What a suite and a task are. What only some suites know is a capability: None where it is missing, never a duty."""
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ Array = npt.NDArray[Any]
 Metric = Literal["return", "success"]
 SPLITS = ("all", "train", "test")
 """Words for tasks of a suite."""
+RANGE = re.compile(r"\s*(\d+)(?:-(\d+))?\s*", re.ASCII)
+"""A number of a task, or the first and the last of some."""
 
 
 class Env(Protocol):
@@ -191,7 +194,8 @@ class Suite:
     def select(self, spec: str) -> list[int]:
         """Return the task numbers that ``all``, ``train``, ``test`` or a list such as ``0,3,7`` stands for.
 
-        ``test:2`` is the first two of the test tasks. In a list a task's name may stand for its number.
+        ``test:2`` is the first two of the test tasks. In a list a task's name may stand for its number, and 4-7 for
+        4,5,6,7.
         """
         named = dict(zip(SPLITS, (range(len(self.tasks)), self.train, self.test), strict=True))
         name, colon, first = spec.partition(":")
@@ -199,9 +203,18 @@ class Suite:
             return list(named[name])[: int(first) if colon else None]
         names = {task.name: task.index for task in self.tasks}
         try:
-            indices = [names[part] if part in names else int(part) for part in spec.split(",")]
+            indices = [i for part in spec.split(",") for i in ([names[part]] if part in names else self._numbers(part))]
         except ValueError:
-            odd = next((part for part in spec.split(",") if part not in names and not part.strip().isdecimal()), "")
+            odd = next((part for part in spec.split(",") if part not in names and not RANGE.fullmatch(part)), "")
             meant = "".join(f"; did you mean {near}?" for near in difflib.get_close_matches(odd, names, 1, 0.8))
             raise UserError(f"tasks {spec!r} is neither all, train, test nor a list such as 0,3,7{meant}") from None
         return [self.task(index).index for index in dict.fromkeys(indices)]
+
+    def _numbers(self, part: str) -> Sequence[int]:
+        """A number, or all from one to another; a ``ValueError`` if it is neither."""
+        if (found := RANGE.fullmatch(part)) is None or not found[2]:
+            return [int(part)]
+        first, last = self.task(int(found[1])).index, self.task(int(found[2])).index
+        if first > last:
+            raise UserError(f"tasks {part} begin behind their end")
+        return range(first, last + 1)
