@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from tests.experts.walkers import walkers
-from trajtune import artifacts
 from trajtune.errors import UserError
 from trajtune.experts import collect as collecting
-from trajtune.experts.actors import sac_actor
 from trajtune.experts.collect import collect
 from trajtune.experts.config import CollectConfig
 from trajtune.experts.sac import SACConfig, train_expert
@@ -53,29 +51,6 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, suite: Suite, 
     for other, words in ((replace(CONFIG, updates=1300), "updates"), (replace(CONFIG, batch_size=32), "batch_size")):
         with pytest.raises(UserError, match=f"already holds an expert with another {words}: choose another folder"):
             train_expert(suite, task, other, tmp_path / "parts", 0)
-
-
-def test_an_ant_learns_up_to_its_symmetry(tmp_path: Path) -> None:
-    """The actor says so in its file, acts alike however the world is turned, and goes on where it was stopped."""
-    suite = get_suite("ant-dir")
-    config = replace(CONFIG, updates=800, learning_starts=400)
-    *_, last = train_expert(suite, None, config, tmp_path / "ant", 0)
-    assert artifacts.read_header(tmp_path / "ant", artifacts.EXPERT)["run"]["symmetry"] is True
-    env = suite.make(suite.task(0))
-    ahead, _ = env.reset(seed=0)
-    left = ahead.copy()  # the same robot a quarter to the left, at rest
-    left[1:5] = np.sqrt(0.5) * np.array(
-        [ahead[1] - ahead[4], ahead[2] - ahead[3], ahead[3] + ahead[2], ahead[4] + ahead[1]]
-    )
-    left[13:15] = -ahead[14], ahead[13]
-    noise = np.zeros((1, 8))
-    one, two = (
-        sac_actor(last, goal, suite.symmetry)(1)(state[None], noise)
-        for goal, state in (((1.0, 0.0), ahead), ((0.0, 1.0), left))
-    )
-    np.testing.assert_allclose(one, two, atol=1e-5)
-    with pytest.raises(UserError, match="trained up to a symmetry, which this suite does not have"):
-        sac_actor(last, (1.0, 0.0))
 
 
 def test_nothing_is_relabelled_where_nothing_can_be(tmp_path: Path) -> None:

@@ -6,38 +6,24 @@ import numpy as np
 
 from trajtune.errors import UserError
 from trajtune.files import read_arrays
-from trajtune.suites.base import Act, Acting, Array, Symmetry
-
-SYMMETRY = "symmetry"
-"""Array in the file of an actor that says that it was trained up to its suite's symmetry."""
+from trajtune.suites.base import Act, Acting, Array
 
 
-def goal_behind(observations: Array, goals: Array, symmetry: Symmetry | None) -> Array:
-    """What the networks of an expert see [n, R + G]: the goal behind the observation, up to a symmetry."""
-    if symmetry is not None:
-        return symmetry.seen(observations, goals).astype(np.float32)
-    return np.concatenate([observations, goals], axis=1).astype(np.float32)
-
-
-def sac_actor(path: Path, goal: tuple[float, ...], symmetry: Symmetry | None = None) -> Acting:
+def sac_actor(path: Path, goal: tuple[float, ...]) -> Acting:
     """Read an actor that ``train_expert`` saved: two hidden layers, ReLU, a squashed Gaussian.
 
-    It sees ``goal`` behind the observation, up to ``symmetry`` if its file says that it was trained so. Acts by
-    sampling, with the noise handed in, as SAC does when it collects; zero noise gives its mean. Weights may be stored
-    in half precision; all arithmetic is done in single.
+    It sees ``goal`` behind the observation. Acts by sampling, with the noise handed in, as SAC does when it collects;
+    zero noise gives its mean. Weights may be stored in half precision; all arithmetic is done in single.
     """
     arrays = {name: array.astype(np.float32) for name, array in read_arrays(path, "expert").items()}
     try:
         layers = [(arrays[f"Dense_{i}.kernel"], arrays[f"Dense_{i}.bias"]) for i in range(4)]
     except KeyError as error:
         raise UserError(f"{path} is not an actor ({error} is missing)") from None
-    used = symmetry if SYMMETRY in arrays else None
-    if SYMMETRY in arrays and symmetry is None:
-        raise UserError(f"{path} was trained up to a symmetry, which this suite does not have")
 
     def act(observations: Array, noise: Array) -> Array:
         goals = np.tile(np.asarray(goal), (len(observations), 1))
-        x = goal_behind(observations, goals, used)
+        x = np.concatenate([observations, goals], axis=1).astype(np.float32)
         for weight, bias in layers[:2]:
             x = np.maximum(x @ weight + bias, 0.0)
         mean, log_std = (x @ weight + bias for weight, bias in layers[2:])

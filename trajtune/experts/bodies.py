@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from sbx.sac.policies import SACPolicy
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecEnv
 
-from trajtune.experts.actors import goal_behind
 from trajtune.seeds import stream
-from trajtune.suites.base import Array, Relabel, Suite, Symmetry
+from trajtune.suites.base import Array, Relabel, Suite
 
 ACHIEVED, SUCCESS = TOLD = "achieved", "success"  # what bodies may tell of a step beside the reward
 
@@ -102,41 +100,19 @@ class SuiteVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
 
-def through(symmetry: Symmetry, full: Array, goal_dim: int) -> Array:
-    """Return what networks see of raw observations with their goals [n, R + G]."""
-    return goal_behind(full[:, :-goal_dim], full[:, -goal_dim:], symmetry)
-
-
-class SymmetricPolicy(SACPolicy):
-    """Acts on what networks see; the environment and the replay buffer keep what was."""
-
-    symmetry: Symmetry
-    goal_dim: int
-
-    def __init__(self, *args: Any, symmetry: Symmetry, goal_dim: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.symmetry, self.goal_dim = symmetry, goal_dim
-
-    def prepare_obs(self, observation: Any) -> tuple[Array, bool]:
-        return super().prepare_obs(through(self.symmetry, observation, self.goal_dim))
-
-
 class RelabelBuffer(ReplayBuffer):
     """Replay with exact relabelling (FACTS section 3).
 
     Of every eight transitions drawn, three get a goal from the task distribution, three one near what was achieved,
     and two keep their own; the reward is recomputed from (achieved, action, goal). Without ``relabel`` it is an
-    ordinary replay buffer. It stores what was, and with a ``symmetry`` draws what networks see of it, or of its mirror
-    images. What is drawn depends on (seed, number of transitions stored) alone.
+    ordinary replay buffer. What is drawn depends on (seed, number of transitions stored) alone.
     """
 
     pos: int  # of the row that comes next
 
-    def __init__(
-        self, *args: Any, relabel: Relabel | None, symmetry: Symmetry | None, goal_dim: int, seed: int, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, relabel: Relabel | None, goal_dim: int, seed: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._relabel, self._symmetry, self._seed, self._goal_dim = relabel, symmetry, seed, goal_dim
+        self._relabel, self._seed, self._goal_dim = relabel, seed, goal_dim
         self._told: dict[str, Array] = {}
 
     def add(
@@ -185,9 +161,6 @@ class RelabelBuffer(ReplayBuffer):
             obs[:, -self._goal_dim :] = goal
             next_obs[:, -self._goal_dim :] = goal
             reward = self._relabel.reward(achieved, action, goal).astype(np.float32)
-        if self._symmetry is not None:
-            obs, next_obs = (through(self._symmetry, each, self._goal_dim) for each in (obs, next_obs))
-            obs, next_obs, action = self._symmetry.copies(rng, obs, next_obs, action)
         done = self.dones[row, body] * (1 - self.timeouts[row, body])
         data = (obs, action, next_obs, done.reshape(-1, 1), reward.reshape(-1, 1))
         return ReplayBufferSamples(*map(self.to_torch, data))

@@ -156,15 +156,7 @@ def _returns(job: tuple[str, int, Path, bool, list[int]]) -> list[float]:
     name, seed, path, sampled, counts = job
     suite = get_suite(name)
     return [
-        mean_return(
-            record(
-                suite,
-                t,
-                sac_actor(path, suite.task(t).goal, suite.symmetry),
-                record_seeds(seed, t, "packing", n),
-                sampled,
-            )
-        )
+        mean_return(record(suite, t, sac_actor(path, suite.task(t).goal), record_seeds(seed, t, "packing", n), sampled))
         for t, n in enumerate(counts)
     ]
 

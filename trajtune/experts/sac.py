@@ -12,7 +12,6 @@ import numpy as np
 
 from trajtune import artifacts
 from trajtune.errors import UserError
-from trajtune.experts.actors import SYMMETRY
 from trajtune.files import read_arrays, read_json, write_arrays, write_json
 from trajtune.progress import Progress, silent
 from trajtune.suites.base import Array, Suite
@@ -56,8 +55,6 @@ def train_expert(
     if task is None and suite.relabel is None:
         raise UserError(f"suite {suite.name} cannot relabel rewards: train one expert a task")
     run = {"suite": suite.name, "task": task, "seed": seed, **asdict(config)}
-    if task is None and suite.symmetry is not None:
-        run["symmetry"] = True
     if artifacts.finished(folder, artifacts.EXPERT, run) is None:
         artifacts.claim(folder, artifacts.EXPERT, run)
         replay = _train(suite, task, config, folder, seed, progress, stage)
@@ -77,20 +74,15 @@ def _train(
         from sbx import SAC
     except ImportError as error:
         raise UserError(f"{WANTED} ({error})") from None
-    from trajtune.experts.bodies import RelabelBuffer, SuiteVecEnv, SymmetricPolicy
+    from trajtune.experts.bodies import RelabelBuffer, SuiteVecEnv
 
     round_steps = steps_of_a_round(suite.longest if task is None else suite.horizon(task))
     updates_per_round = round_steps * BODIES // 4
     rounds = -(-config.updates // updates_per_round) + -(-config.learning_starts // (round_steps * BODIES))
     env = SuiteVecEnv(suite, task, BODIES, seed)
-    goal_dim = len(suite.task(task or 0).goal)
-    symmetry = (
-        suite.symmetry if task is None else None
-    )  # one task alone is the paper's way, and stays as plain as it is
     model = SAC(
-        "MlpPolicy" if symmetry is None else SymmetricPolicy,
+        "MlpPolicy",
         env,
-        policy_kwargs=None if symmetry is None else {"symmetry": symmetry, "goal_dim": goal_dim},
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,
         buffer_size=rounds * round_steps * BODIES,
@@ -100,8 +92,7 @@ def _train(
         replay_buffer_class=RelabelBuffer,
         replay_buffer_kwargs={
             "relabel": suite.relabel if task is None else None,
-            "symmetry": symmetry,
-            "goal_dim": goal_dim,
+            "goal_dim": len(suite.task(task or 0).goal),
             "seed": seed,
         },
         seed=seed,
@@ -138,10 +129,7 @@ def steps_of_a_round(horizon: int) -> int:
 
 def _save_actor(model: Any, path: Path) -> None:
     params = model.policy.actor_state.params["params"]
-    arrays = {f"{layer}.{name}": np.asarray(a) for layer, p in params.items() for name, a in p.items()}
-    if hasattr(model.policy, SYMMETRY):
-        arrays[SYMMETRY] = np.ones(1, np.float32)
-    write_arrays(path, arrays)
+    write_arrays(path, {f"{layer}.{name}": np.asarray(a) for layer, p in params.items() for name, a in p.items()})
 
 
 def _states(model: Any) -> dict[str, Any]:

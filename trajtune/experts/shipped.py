@@ -62,7 +62,7 @@ class Shipped:
 
     def acting(self, suite: Suite, task: int, rung: Rung) -> Acting:
         """Return an actor under the goal of a task."""
-        return sac_actor(self.folder / rung.key, suite.task(task).goal, suite.symmetry)
+        return sac_actor(self.folder / rung.key, suite.task(task).goal)
 
     def _header(self, suite: Suite) -> dict[str, Any]:
         header = artifacts.read_header(self.folder, artifacts.EXPERT)

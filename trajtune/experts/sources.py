@@ -41,7 +41,7 @@ class _Trained:
 
     def acting(self, suite: Suite, task: int, rung: Rung) -> Acting:
         """Return a saved actor under the goal of a task."""
-        return sac_actor(Path(rung.key), suite.task(task).goal, suite.symmetry)
+        return sac_actor(Path(rung.key), suite.task(task).goal)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from trajtune.suites.ant_symmetry import SYMMETRY
 from trajtune.suites.base import Array, Env, Relabel, Suite, Task
 from trajtune.suites.references import shipped_references
 
@@ -57,7 +56,6 @@ def _suite(name: str, summary: str, test: tuple[int, ...], on_fall: bool, varian
         test=test,
         make=_make_ending_on_fall if on_fall else _make,
         relabel=Relabel(direction_reward, _random_directions, _nearby_directions),
-        symmetry=SYMMETRY,
         expert_updates=800_000,
         references=shipped_references(name),
         variant_of=variant_of,

@@ -59,18 +59,6 @@ class Relabel:
     """(rng, achieved [n, D]) -> [n, G]: goals that ``achieved`` would (nearly) meet."""
 
 
-@dataclass(frozen=True)
-class Symmetry:
-    """What makes situations of a body alike, so that an expert learns once what holds many times."""
-
-    seen: Callable[[Array, Array], Array]
-    """(observations [n, R], goals [n, G]) -> what an expert's networks see [n, R + G]: equal where a symmetry that does
-    not touch the actions makes two situations equal, such as a turn of the whole world."""
-    copies: Callable[[np.random.Generator, Array, Array, Array], tuple[Array, Array, Array]]
-    """(rng, seen [n, R + G], seen after the step, actions [n, A]) -> the same, each row as one of its mirror images,
-    drawn at random: symmetries that do touch the actions, such as equal legs that change places."""
-
-
 Act = Callable[[Array, Array], Array]
 """(observations [n, R] as the environment gives them, noise [n, A] standard normal) -> actions [n, A] in [-1, 1].
 
@@ -142,8 +130,6 @@ class Suite:
     has_success: bool = False
     """Whether ``info["success"]`` says, at every step, if the goal is met."""
     relabel: Relabel | None = field(default=None, repr=False)
-    symmetry: Symmetry | None = field(default=None, repr=False)
-    """Of the body that its tasks share: experts of all goals (SAC) use it."""
     experts: Mapping[str, ExpertSource] = field(default_factory=dict, repr=False)
     """Experts of the suite's own, the best choice first. Training needs no mention: it is open to every suite."""
     expert_updates: int = 0
