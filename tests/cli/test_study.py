@@ -80,9 +80,9 @@ def test_the_list_of_studies(capsys: Capture, monkeypatch: pytest.MonkeyPatch, t
     listed = result(capsys, "studies")["studies"]
     assert [each["name"] for each in listed] == list(presets())
     [table] = [each for each in listed if each["name"] == "table1"]
-    # Two suites of five tasks, three seeds: seven algorithms under four tunings, and zero-shot by two targets.
-    assert table["budgets"]["paper"] == {"runs": 2 * 5 * 3 * (28 + 2), "seconds": None}
-    assert table["budgets"]["smoke"]["runs"] == 2 * 1 * 1 * 30
+    # Twelve tasks of three suites, three seeds: seven algorithms under four tunings, and zero-shot by two targets.
+    assert table["budgets"]["paper"] == {"runs": (2 + 5 + 5) * 3 * (28 + 2), "seconds": None}
+    assert table["budgets"]["smoke"]["runs"] == 3 * 1 * 1 * 30
     assert "studies --measure" in text(capsys, "studies")
 
     monkeypatch.chdir(tmp_path)
@@ -95,8 +95,8 @@ def test_studies_by_what_they_take(capsys: Capture, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(planning, "cost_of", lambda *_: Cost(0.0, 1.0))
     listed = result(capsys, "studies", "--measure", "--workers", 1)["studies"]
     [table] = [each for each in listed if each["name"] == "table1"]
-    assert table["budgets"]["paper"]["seconds"] == 2 * 5 * 3 * 28 * 300
-    assert table["budgets"]["smoke"]["seconds"] == 2 * 28 * 3
+    assert table["budgets"]["paper"]["seconds"] == (2 + 5 + 5) * 3 * 28 * 300
+    assert table["budgets"]["smoke"]["seconds"] == 3 * 28 * 3
 
 
 @pytest.mark.parametrize(
