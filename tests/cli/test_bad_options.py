@@ -158,7 +158,7 @@ def test_evaluate_with_data(
     refuse([*command, "--quality", "nonsense"], "unknown quality 'nonsense'")
     refuse(evaluate(point_agent_folder, "--data", cheetah_data), f"{cheetah_data} is of suite cheetah-vel, not point")
     refuse(evaluate(point_agent_folder, "--delta", delta, "--task", 3), f"no prompts of task 3 in {delta}: give --data")
-    refuse(evaluate(point_agent_folder, "--quality", "expert"), "--quality and --trajectories choose from a dataset")
+    refuse(evaluate(point_agent_folder, "--quality", "expert"), "--trajectories and --reward are of a dataset")
     refuse(
         evaluate(point_agent_folder, "--suite", "cheetah-dir"),
         "is of suite point: prompts of cheetah-dir must come from --data",

@@ -35,6 +35,7 @@ def test_a_budget_only_takes_away() -> None:
     assert within(replace(STUDY, tasks="5,7,9"), "small").tasks == "5,7"
     assert within(replace(STUDY, tasks="test:1"), "small").tasks == "test:1"
     smoke = within(STUDY, "smoke")
+    assert within(replace(STUDY, tasks="4-7,9"), "small").tasks == "4,5"
     assert smoke.training.warmup < smoke.training.steps == 3
     with pytest.raises(UserError, match="unknown budget 'smal': did you mean small"):
         within(STUDY, "smal")

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from trajtune.study.declaration import Method, Source, Study
 from trajtune.study.results import Result
 from trajtune.study.runners import run_study
 from trajtune.study.runners.local import apart
-from trajtune.study.stored import read_results
+from trajtune.study.stored import pack, read_results
 from trajtune.training.config import PretrainConfig, Recipe, TrainConfig
 from trajtune.training.deltas import load_delta
 from trajtune.training.finetune import finetune
@@ -205,14 +206,42 @@ def test_two_agents_of_one_suite_are_told_apart(
     results = read_results(tmp_path / "both")
     assert {(r.group, r.run.suite) for r in results} == {("small", "point"), ("point", "point")}
     assert len({r.run.agent for r in results if r.group == "small"}) == 1
-    found = {c.suite: c for c in summarise(results)}
+    found = {c.group: c for c in summarise(results)}
+    assert {c.suite for c in found.values()} == {"point"}
     assert list(found) == ["small", "point"]
     run_study(replace(study, tasks="5"), tmp_path / "alone")
     (alone,) = summarise(read_results(tmp_path / "alone"))
     assert [c.score for c in found["point"].cells] == [c.score for c in alone.cells]
     assert found["small"].zero_shot.score != alone.zero_shot.score  # type: ignore[union-attr]
-    with pytest.raises(UserError, match="small/x' becomes part of a folder's name"):
-        replace(both, suites={"small/x": both.suites["small"]}).check()
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"point", "point@small", "study.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("small/x", "'small/x' becomes part of a folder's name"),
+        ("", "'' cannot stand for point: choose a name that is no suite's"),
+        ("ant-dir", "'ant-dir' cannot stand for point"),
+    ],
+)
+def test_names_that_no_agent_can_have(study: Study, name: str, message: str) -> None:
+    source = replace(study.suites["point"], suite="point")
+    with pytest.raises(UserError, match=re.escape(message)):
+        replace(study, suites={name: source}).check()
+
+
+@pytest.mark.parametrize("name", ["critics", "leases", "study.json", "..", "selection"])
+def test_names_that_are_in_nobodys_way(study: Study, tmp_path: Path, name: str) -> None:
+    source = replace(study.suites["point"], suite="point")
+    small = replace(study, suites={name: source}, methods=(Method(("sft",), ("full",)),), tasks="5")
+    run_study(small, tmp_path / "out")
+    assert {r.group for r in read_results(tmp_path / "out")} == {name}
+    assert pack(tmp_path / "out", tmp_path / "pack") == 3
+
+
+def test_a_name_without_a_suite_says_what_is_missing(study: Study) -> None:
+    with pytest.raises(UserError, match=r"unknown suite 'large'.*a name of your own says suite: SUITE"):
+        replace(study, suites={"large": study.suites["point"]}).check()
 
 
 def test_more_cells_join_what_is_there(study: Study, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class Collect:
     quality: str = ",".join(CollectConfig.qualities)
     """Which qualities to record: expert, medium, random."""
     tasks: str = "all"
-    """all, train, test, or a list such as 0,3,7."""
+    """all, train, test, or a list such as 0,3,7 or 4-7."""
     trajectories: int = CollectConfig.trajectories
     """Trajectories a task and quality."""
     composition: Literal["checkpoints", "replay"] = "checkpoints"  # CollectConfig.composition

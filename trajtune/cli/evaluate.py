@@ -23,7 +23,7 @@ class Evaluate:
     suite: str | None = None
     """The default is the suite the agent was pretrained on."""
     task: str | None = None
-    """A number, a list such as 0,3,7, or train, test, all. The default is the delta's task, or the test tasks."""
+    """A number, a list such as 0,3,7 or 4-7, train, test or all. The default: the delta's task, or the test tasks."""
     delta: Path | None = None
     """Folder of a delta that finetuning made."""
     data: Path | None = None
@@ -54,15 +54,18 @@ class Evaluate:
             raise UserError(f"seed must be 0 to {LIMIT - 1}, got {self.seed}")
         if self.episodes < 1:
             raise UserError(f"episodes must be at least 1, got {self.episodes}")
-        if self.data is None and replace(self.setting, target="best", reward="dense") != Setting():
-            raise UserError("--quality and --trajectories choose from a dataset: give --data")
+        if self.data is None and replace(self.setting, target=Setting.target) != Setting():
+            raise UserError("--quality, --trajectories and --reward are of a dataset: give --data")
         for folder, kind in ((self.delta, DELTA), (self.data, DATASET)):
             if folder is not None:
                 read_header(folder, kind, verify=False)
-        name = self.suite or read_header(self.agent, AGENT, verify=False).get("suite")
+        made_for = read_header(self.agent, AGENT, verify=False).get("suite")
+        name = self.suite or made_for
         if name is None:
             raise UserError(f"{self.agent} does not say which suite it is of: give --suite")
         suite = get_suite(name)
+        if self.data is None and made_for not in (None, name):
+            raise UserError(f"{self.agent} is of suite {made_for}: prompts of {name} must come from --data")
 
         from trajtune.agents.saving import load_agent
         from trajtune.compute.devices import pick_device
@@ -73,8 +76,6 @@ class Evaluate:
         from trajtune.training.finetune import check_fits
 
         device, base = pick_device(self.device), load_agent(self.agent)
-        if self.data is None and base.suite not in (None, name):
-            raise UserError(f"{self.agent} is of suite {base.suite}: prompts of {name} must come from --data")
         setting, bank = self.setting, base.briefs
         subject: Subject = base.agent.to(device)
         if self.delta is not None:

@@ -19,7 +19,7 @@ class Pretrain:
     out: Path
     """Folder of the agent."""
     tasks: str = "train"
-    """all, train, test, or a list such as 0,3,7."""
+    """all, train, test, or a list such as 0,3,7 or 4-7."""
     config: PretrainFields = field(default_factory=PretrainFields)
     set: Pairs = field(default_factory=list)
     """A size of the agent, such as layers=6."""

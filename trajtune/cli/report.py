@@ -36,9 +36,9 @@ class Report:
         if self.markdown is not None:
             check_replaceable(self.markdown, b"## ", "tables")
         if self.figure is not None:
+            if self.figure.suffix.lower() in (".pdf", ".svg", ".jpg", ".jpeg", ".eps"):
+                raise UserError(f"pictures are PNG: call it {self.figure.with_suffix('.png')}")
             check_replaceable(self.figure, b"\x89PNG", "a picture")
-            if self.figure.suffix.lower() != ".png":
-                raise UserError(f"pictures are PNG: call it {self.figure.with_suffix('.png').name}")
         comparisons = load_comparisons(self.folder, self.baseline)
         show(comparisons, out)
         for line in failures(self.folder):
@@ -67,8 +67,8 @@ def failures(folder: Path) -> list[str]:
     from trajtune.study.stored import read_results
 
     failed = [r for r in read_results(folder) if r.failed is not None]
-    name = "{0.algorithm} x {0.tuning} on task {0.task} of {0.suite}, seed {0.seed}"
-    return [f"failed: {name.format(r.run)}: {r.failed} (the same study tries it again)" for r in failed]
+    name = "{0.algorithm} x {0.tuning} on task {0.task} of {1}, seed {0.seed}"
+    return [f"failed: {name.format(r.run, r.group)}: {r.failed} (the same study tries it again)" for r in failed]
 
 
 def show(comparisons: "Sequence[Comparison]", out: Output) -> None:

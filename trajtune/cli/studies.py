@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from trajtune.cli.output import Output, duration
 from trajtune.errors import UserError, unknown
+from trajtune.shipped import ASSET
+
+if TYPE_CHECKING:
+    from trajtune.study.declaration import Study as Declared
 
 
 @dataclass
@@ -50,6 +54,11 @@ def _copy(name: str, path: Path | None, out: Output) -> None:
     out.result({"name": name, "out": str(path)})
 
 
+def _ships(study: "Declared") -> bool:
+    """Whether its agents are those that times are measured with, or as large."""
+    return all(source.agent is None or str(source.agent).startswith(ASSET) for source in study.suites.values())
+
+
 def _list(measure: bool, workers: int, out: Output) -> None:
     from trajtune.processes import count_workers
     from trajtune.shipped import presets
@@ -67,7 +76,7 @@ def _list(measure: bool, workers: int, out: Output) -> None:
         for budget in BUDGETS:
             study = within(studies[name], budget)
             runs = sum(1 for _ in study.runs())
-            seconds = None if costs is None else seconds_of(study, costs) / workers
+            seconds = None if costs is None or not _ships(study) else seconds_of(study, costs) / workers
             each[budget] = {"runs": runs, "seconds": seconds}
             row.append(f"{runs}" + ("" if seconds is None else f" ({duration(seconds)})"))
         rows.append(row)
@@ -76,4 +85,6 @@ def _list(measure: bool, workers: int, out: Output) -> None:
     out.table(["study", "what it is", *BUDGETS], rows, title, left=2)
     more = "" if costs else "; studies --measure says how long they take here"
     out.say(f"trajtune study NAME --out FOLDER runs one, with --plan it says how long that takes{more}")
+    if costs is not None:
+        out.say("No time: of agents that do not ship, and may be of any size.")
     out.result({"studies": told})

@@ -108,7 +108,7 @@ def _show_plan(study: Declared, folder: Path | None, workers: int, out: Output) 
     found = plan(study, folder, count_workers(0), out.progress)
     out.close()
     rows = [
-        [f"{k.algorithm} x {k.tuning}" + (f" ({k.label})" if k.label else ""), k.suite, str(k.runs), number(k.seconds)]
+        [f"{k.algorithm} x {k.tuning}" + (f" ({k.label})" if k.label else ""), k.group, str(k.runs), number(k.seconds)]
         for k in found.kinds
     ]
     out.table(["runs", "suite", "to do", "seconds each"], rows, left=2)

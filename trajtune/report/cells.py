@@ -58,7 +58,8 @@ class Comparison:
     """The cells of one suite and data setting, in the order of the study."""
 
     suite: str
-    """Or the study's own name for an agent and its data."""
+    group: str
+    """The suite, or the study's own name for an agent and data of it."""
     quality: str | None
     trajectories: int
     reward: str
@@ -101,11 +102,11 @@ def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comp
     if baseline not in (ZERO_SHOT, *names):
         raise unknown("baseline", baseline, names)
     settings = dict.fromkeys((r.group, r.run.setting) for r in results if r.run.recipe is not None)
-    covered = {(suite, _same_data(setting)) for suite, setting in settings}
+    covered = {(group, _same_data(setting)) for group, setting in settings}
     for r in results:  # of an unfinished study, some have zero-shot alone
         if (place := (r.group, _same_data(r.run.setting))) not in covered:
             settings[place] = None
-    return [_compare(suite, setting, results, baseline) for suite, setting in settings]
+    return [_compare(group, setting, results, baseline) for group, setting in settings]
 
 
 def _same_data(setting: Setting) -> Setting:
@@ -113,8 +114,8 @@ def _same_data(setting: Setting) -> Setting:
     return replace(setting, target="best")
 
 
-def _compare(suite: str, setting: Setting, results: Sequence[Result], baseline: str) -> Comparison:
-    own = [r for r in results if r.group == suite and _same_data(r.run.setting) == _same_data(setting)]
+def _compare(group: str, setting: Setting, results: Sequence[Result], baseline: str) -> Comparison:
+    own = [r for r in results if r.group == group and _same_data(r.run.setting) == _same_data(setting)]
     chosen = [r for r in own if r.run.recipe is None or r.run.setting == setting]
     cells: dict[tuple[str, str, str], list[Result]] = {}
     for result in chosen:
@@ -131,7 +132,8 @@ def _compare(suite: str, setting: Setting, results: Sequence[Result], baseline: 
         return {} if algorithm == baseline else {(r.run.task, r.run.seed): r for r in runs if r.scored}
 
     return Comparison(
-        suite,
+        own[0].run.suite,
+        group,
         setting.quality,
         setting.trajectories,
         setting.reward,
@@ -216,6 +218,6 @@ def _gain(result: Result, base: Result, unit: Unit) -> npt.NDArray[np.float64]:
     odd = [name for name in ("agent", "data") if getattr(wanted, name) != getattr(found, name)]
     odd += differing(*(asdict(replace(r.evaluation, points=0, curve_episodes=0)) for r in (found, wanted)))
     if odd or len(result.returns) != len(base.returns):
-        cell = f"{wanted.algorithm} x {wanted.tuning} on task {wanted.task} of {wanted.suite}"
+        cell = f"{wanted.algorithm} x {wanted.tuning} on task {wanted.task} of {result.group}"
         raise UserError(f"{cell} is of another {', '.join(odd) or 'number of episodes'} than its {found.algorithm}")
     return _scores(result, unit) - _scores(base, unit)

@@ -35,7 +35,7 @@ def title(c: Comparison) -> str:
     reward = "" if c.reward == "dense" else f", {c.reward} reward"
     quality = "" if c.quality is None else f"{c.quality} "
     asked = "" if c.target == "best" else f", asked for {_wanted(str(c.target))}"
-    return f"{c.suite}, {c.trajectories} {quality}trajectories{reward}{asked}"
+    return f"{c.group}, {c.trajectories} {quality}trajectories{reward}{asked}"
 
 
 def _wanted(target: str) -> str:

@@ -1,12 +1,13 @@
 """How much of a study is done: the same study at a size that a minute, an hour or a night has room for."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trajtune.errors import unknown
 from trajtune.study.declaration import Study
 from trajtune.study.selection import Selection
-from trajtune.suites.base import SPLITS
+from trajtune.suites.base import SPLITS, written_out
 from trajtune.training.config import TrainConfig
 
 
@@ -79,4 +80,4 @@ def _first(tasks: str, count: int) -> str:
     name, colon, most = tasks.partition(":")
     if name in SPLITS:
         return f"{name}:{min(int(most), count) if colon and most.isdecimal() else count}"
-    return ",".join(tasks.split(",")[:count])
+    return ",".join(itertools.islice(written_out(tasks), count))

@@ -69,9 +69,9 @@ class Run:
     evaluation: Evaluation
 
     @property
-    def few_shot(self) -> tuple[str, int, Setting, int]:
+    def few_shot(self) -> tuple[str, str, int, Setting, int]:
         """What decides the trajectories of the few-shot set in a study."""
-        return self.suite, self.task, self.setting.data, self.seed
+        return self.suite, self.data, self.task, self.setting.data, self.seed
 
     @property
     def algorithm(self) -> str:
@@ -118,7 +118,9 @@ class Cell:
         s = self.setting
         name = f"{self.algorithm}-{self.tuning}" + (f"-{self.label}" if self.label else "")
         data = f"{s.quality or 'any'}-{s.trajectories}-{s.reward}" + (f"-{s.target}" if s.target != "best" else "")
-        return Path(suite_folder(self.group), data, name, f"seed-{self.seed}")
+        # No label, nor any folder of ours, has an @.
+        group = suite_folder(self.suite) + (f"@{self.entry}" if self.entry else "")
+        return Path(group, data, name, f"seed-{self.seed}")
 
     def place(self, task: int) -> Path:
         """Where its result on a task lies, relative to the study's folder."""

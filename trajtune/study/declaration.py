@@ -11,7 +11,8 @@ from trajtune.errors import UserError, part
 from trajtune.shipped import ASSET, shipped
 from trajtune.study.cell import QUARTERS, Cell, Evaluation
 from trajtune.study.selection import Selection
-from trajtune.suites import get_suite
+from trajtune.suites import SUITES, get_suite
+from trajtune.suites.base import Suite
 from trajtune.training.config import Recipe, TrainConfig
 from trajtune.tunings import TUNINGS
 
@@ -97,7 +98,7 @@ class Study:
     settings: tuple[Setting, ...]
     methods: tuple[Method, ...] = (Method(),)
     tasks: str = "test"
-    """test, train, all, or a list such as 0,3,7; of every suite."""
+    """test, train, all, or a list such as 0,3,7 or 4-7; of every suite."""
     seeds: tuple[int, ...] = (0,)
     """They decide few-shot sets, prompts, initial critics and batches. Episodes have the same seeds in all of them."""
     episodes: int = Evaluation.episodes
@@ -126,7 +127,8 @@ class Study:
         """
         tuned = [(recipe, method.label) for method in self.methods for recipe in method.recipes(self.training)]
         for name, source in self.suites.items():
-            suite, entry = source.suite_under(name), name if source.suite else ""
+            suite = source.suite_under(name)
+            entry = name if name != suite else ""
             seen: set[Setting] = set()
             for setting in self.settings:
                 untuned = dict.fromkeys([*(replace(setting, target=each) for each in ASKED), setting])
@@ -156,9 +158,7 @@ class Study:
             replace(self.training, seed=seed)  # checks its range
         for name, source in self.suites.items():
             with part(f"study.suites.{name}"):
-                if source.suite:
-                    _check_label(name, "name")
-                known = get_suite(source.suite_under(name))
+                known = _suite_of(name, source)
             with part("study.tasks"):
                 known.select(self.tasks)
         _ = self.evaluation  # checks its numbers
@@ -185,6 +185,20 @@ def _spelt(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_spelt(each) for each in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _suite_of(name: str, source: Source) -> Suite:
+    """Return the suite that stands in a study under a name."""
+    if source.suite not in ("", name):
+        _check_label(name, "name")
+        if not name or name in SUITES:
+            raise UserError(f"{name!r} cannot stand for {source.suite}: choose a name that is no suite's")
+    try:
+        return get_suite(source.suite_under(name))
+    except UserError as error:
+        if source.suite or ":" in name or name in SUITES:
+            raise
+        raise UserError(f"{error}; a name of your own says suite: SUITE") from None
 
 
 def _check_label(label: str, what: str) -> None:

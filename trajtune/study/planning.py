@@ -39,6 +39,8 @@ class Kind:
     """Runs of one suite, recipe and evaluation; they differ in setting, task and seed."""
 
     suite: str
+    group: str
+    """The suite, or the study's own name for an agent and data of it."""
     algorithm: str
     tuning: str
     label: str
@@ -92,7 +94,7 @@ def plan(study: Study, folder: Path | str | None = None, workers: int = 1, progr
     for name, one in zip(names, took, strict=True):
         seconds[name].append(one)
     kinds = [
-        Kind(j.cell.group, j.run.algorithm, j.run.tuning, j.cell.label, len(seconds[n]), fmean(seconds[n]))
+        Kind(j.run.suite, j.cell.group, j.run.algorithm, j.run.tuning, j.cell.label, len(seconds[n]), fmean(seconds[n]))
         for n, j in first.items()
     ]
     return Plan(len(jobs), len(jobs) - len(missing), tuple(kinds), max(took, default=0.0))
@@ -138,7 +140,8 @@ def seconds_of(study: Study, costs: Costs) -> float:
         for c, task in study.runs():
             if (name := (c.algorithm, c.tuning, c.label)) not in recipes:
                 recipes[name] = c.resolved()  # whose seed costs nothing
-            run = Run(c.suite, task, c.setting, c.seed, recipes[name], "", "", study.evaluation)
+            data = str(study.suites[c.group].data)  # which tells few-shot sets apart
+            run = Run(c.suite, task, c.setting, c.seed, recipes[name], "", data, study.evaluation)
             yield run, costs[c.algorithm, c.tuning]
 
     return sum(added(known()))

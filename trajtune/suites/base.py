@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -17,8 +17,15 @@ Array = npt.NDArray[Any]
 Metric = Literal["return", "success"]
 SPLITS = ("all", "train", "test")
 """Words for tasks of a suite."""
-RANGE = re.compile(r"\s*(\d+)(?:-(\d+))?\s*", re.ASCII)
+RANGE = re.compile(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", re.ASCII)
 """A number of a task, or the first and the last of some."""
+
+
+def written_out(spec: str) -> Iterator[str]:
+    """Yield the parts of a list of tasks, those of a range one by one."""
+    for part in spec.split(","):
+        found = RANGE.fullmatch(part)
+        yield from map(str, range(int(found[1]), int(found[2]) + 1)) if found and found[2] else (part,)
 
 
 class Env(Protocol):
@@ -193,7 +200,9 @@ class Suite:
         except ValueError:
             odd = next((part for part in spec.split(",") if part not in names and not RANGE.fullmatch(part)), "")
             meant = "".join(f"; did you mean {near}?" for near in difflib.get_close_matches(odd, names, 1, 0.8))
-            raise UserError(f"tasks {spec!r} is neither all, train, test nor a list such as 0,3,7{meant}") from None
+            raise UserError(
+                f"tasks {spec!r} is neither all, train, test nor a list such as 0,3,7 or 4-7{meant}"
+            ) from None
         return [self.task(index).index for index in dict.fromkeys(indices)]
 
     def _numbers(self, part: str) -> Sequence[int]:
