@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trajtune.errors import UserError
-from trajtune.processes import Pool, WorkerDiedError, worker_pool
+from trajtune.processes import Pool, WorkerDiedError, count_workers, worker_pool
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
@@ -182,3 +182,14 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     _, said = run_script(tmp_path, text).communicate(timeout=DEADLINE)
     assert "UserError: 3 workers in a row could not start" in said
     assert "if __name__ == '__main__'" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs cores that a process can be held to")
+def test_a_worker_a_core_that_may_be_used() -> None:
+    allowed = os.sched_getaffinity(0)
+    assert count_workers(0) == len(allowed) and count_workers(3) == 3
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert count_workers(0) == 1
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -1,10 +1,9 @@
 """Worker processes of one thread each, supervised: one that dies is replaced, and only its job knows of it.
 
 Ours, because what there is shares something between workers that a dying one can take with it. ``concurrent.futures``
-breaks the whole pool and fails every job in flight, without a word on whose worker it was; loky (under joblib) does the
-same. pebble does name the job, but its workers take turns at two shared locks, and who is killed while it holds one
-stops the others until a timeout. Here every worker has a pipe of its own and nothing else: a death is the end of its
-pipe, no lock or semaphore exists that could be held or leaked, and the parent needs no thread.
+and loky (under joblib) break the whole pool and fail every job in flight. pebble names the job, but its workers take
+turns at two shared locks, and who is killed while it holds one stops the others until a timeout. Here every worker has
+a pipe of its own and nothing else: a death is the end of its pipe, and no lock exists that could be held or leaked.
 """
 
 import multiprocessing
@@ -44,10 +43,11 @@ class Outcome(NamedTuple):
 
 
 def count_workers(asked: int) -> int:
-    """Return how many workers to start: as many as asked for, or one a core for 0."""
+    """Return how many workers to start: as many as asked for, or for 0 one a core that this process may use."""
     if asked < 0:
         raise UserError(f"workers must be at least 1, or 0 for one a core, got {asked}")
-    return asked or os.cpu_count() or 1
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return asked or len(cores)
 
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
