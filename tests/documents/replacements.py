@@ -31,6 +31,7 @@ FILES: list[tuple[str, str]] = [
     (r"\bsteps: \d+", "steps: 2"),
     (r"\bbatch: \d+", "batch: 4"),
     (r"\bepisodes: \d+", "episodes: 2"),
+    (r"\bpoints: \d+", "points: 0"),
     (r"\btrajectories: \d+", "trajectories: 5"),
     (r"\bseeds: \[[^\]]*\]", "seeds: [0]"),
     (r"\btasks: (test|train|all)\b", "tasks: [5]"),

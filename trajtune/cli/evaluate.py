@@ -64,7 +64,7 @@ class Evaluate:
         if name is None:
             raise UserError(f"{self.agent} does not say which suite it is of: give --suite")
         suite = get_suite(name)
-        if self.data is None and made_for not in (None, name):
+        if self.data is None and self.delta is None and made_for not in (None, name):
             raise UserError(f"{self.agent} is of suite {made_for}: prompts of {name} must come from --data")
 
         from trajtune.agents.saving import load_agent
