@@ -143,7 +143,9 @@ def test_kind_of(folder: Path, tmp_path: Path) -> None:
         (tmp_path / ("x" * 300), "there is no such folder"),
         (tmp_path / "half", unfinished),
     ):
-        with pytest.raises(UserError, match=rf"holds nothing that trajtune made: it has none of agent\.json, .*{why}"):
+        with pytest.raises(
+            UserError, match=rf"holds nothing that trajtune made: it has none of agent\.json, delta.*{why}"
+        ):
             kind_of(empty)
     assert f"is not an agent: it has no agent.json, {unfinished}" in refused(tmp_path / "half")
     assert "is not an agent: it has no agent.json, there is no such folder" in refused(tmp_path / "nothing")

@@ -142,7 +142,7 @@ def test_stopped_and_continued(study: Study, tmp_path: Path, sampler: Any, monke
         try:
             stopping(after)
         except StopError:
-            with pytest.raises(UserError, match=r"is choosing options first|is not a study|it has no study\.json"):
+            with pytest.raises(UserError, match=r"is choosing options first|it has no study\.json"):
                 status_of(tmp_path / "parts")
             continue
         break

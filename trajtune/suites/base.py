@@ -22,10 +22,14 @@ RANGE = re.compile(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", re.ASCII)
 
 
 def written_out(spec: str) -> Iterator[str]:
-    """Yield the parts of a list of tasks, those of a range one by one."""
+    """Yield the parts of a list of tasks, those of a range one by one, as they are asked for."""
     for part in spec.split(","):
-        found = RANGE.fullmatch(part)
-        yield from map(str, range(int(found[1]), int(found[2]) + 1)) if found and found[2] else (part,)
+        if (found := RANGE.fullmatch(part)) is None or not found[2]:
+            yield part
+        elif (first := int(found[1])) > (last := int(found[2])):
+            raise UserError(f"tasks {part} begin behind their end")
+        else:
+            yield from map(str, range(first, last + 1))
 
 
 class Env(Protocol):
@@ -196,20 +200,12 @@ class Suite:
             return list(named[name])[: int(first) if colon else None]
         names = {task.name: task.index for task in self.tasks}
         try:
-            indices = [i for part in spec.split(",") for i in ([names[part]] if part in names else self._numbers(part))]
+            parts = (n for part in spec.split(",") for n in ((part,) if part in names else written_out(part)))
+            indices = [names[part] if part in names else self.task(int(part)).index for part in parts]
         except ValueError:
             odd = next((part for part in spec.split(",") if part not in names and not RANGE.fullmatch(part)), "")
             meant = "".join(f"; did you mean {near}?" for near in difflib.get_close_matches(odd, names, 1, 0.8))
             raise UserError(
                 f"tasks {spec!r} is neither all, train, test nor a list such as 0,3,7 or 4-7{meant}"
             ) from None
-        return [self.task(index).index for index in dict.fromkeys(indices)]
-
-    def _numbers(self, part: str) -> Sequence[int]:
-        """A number, or all from one to another; a ``ValueError`` if it is neither."""
-        if (found := RANGE.fullmatch(part)) is None or not found[2]:
-            return [int(part)]
-        first, last = self.task(int(found[1])).index, self.task(int(found[2])).index
-        if first > last:
-            raise UserError(f"tasks {part} begin behind their end")
-        return range(first, last + 1)
+        return list(dict.fromkeys(indices))
