@@ -12,7 +12,9 @@ MEDIUM = (1 / 3, 1 / 2)
 """Normalised return of medium data, per task (FACTS section 3)."""
 RANDOM_POLICY = "random"
 NARROW = 0.02
-"""Part of the way between two checkpoints below which a bisection is stuck."""
+"""Part of the way between two checkpoints below which a search is stuck."""
+RECORDINGS = 8
+"""So often the episodes of the data are recorded, at most, to come into that range: each takes as long as the data."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def record_medium(
     A bisection over the ladder from the random policy to the expert, on the episodes of ``trial_seeds``: first over
     checkpoints, then between two neighbours, whose actions are blended, because returns may jump across the whole
     range from one checkpoint to the next. The episodes of ``seeds`` decide; where they fall outside, the search goes
-    on with what they say. An expert that is no better than random leaves nothing to search in, a ``UserError``.
+    on with what they say alone, since a few trials say little where an episode succeeds or does not. An expert that
+    is no better than random leaves nothing to search in, a ``UserError``.
     """
     random, expert = references["random"], references["expert"]
     if expert <= random:
@@ -85,22 +88,39 @@ def record_medium(
         low, high = (place, high) if found < middle else (low, place)
         place = _between(low, high)
     best: tuple[float, float, list[Episode]] | None = None
-    reopened = 1.0
-    for _ in range(20):
+    measured: list[tuple[float, float]] = []
+    for _ in range(RECORDINGS):
         episodes = ladder.record(place, seeds)
         found = level(episodes)
         if best is None or abs(found - middle) < best[0]:
             best = abs(found - middle), place, episodes
         if MEDIUM[0] <= found <= MEDIUM[1]:
             break
-        low, high = (place, high) if found < middle else (low, place)
-        if high - low < NARROW:  # trials closed the range on the wrong side: open it where the recording points
-            top = ladder.top
-            low, high = (place, min(place + reopened, top)) if found < middle else (max(place - reopened, 0.0), place)
-            reopened *= 2.0
-        place = (low + high) / 2
+        measured.append((place, found))
+        following = _next_place(measured, middle, ladder.top)
+        if following is None:
+            break
+        place = following
     assert best is not None
     return best[1], best[2]
+
+
+def _next_place(measured: list[tuple[float, float]], middle: float, top: float) -> float | None:
+    """Where to record after what was measured at some places, the last one last; None where there is nothing left.
+
+    Between the nearest two places that lie on either side of the middle, where a straight line crosses it, but not
+    too near to either; as long as all lie on one side, further that way, in steps that double.
+    """
+    below, above = ([m for m in measured if (m[1] < middle) == side] for side in (True, False))
+    if not below or not above:
+        step = 2.0 ** (len(measured) - 1)
+        last = measured[-1][0]
+        place = min(last + step, top) if below else max(last - step, 0.0)
+        return None if place == last else place
+    (a, low), (b, high) = min(((x, y) for x in below for y in above), key=lambda pair: abs(pair[0][0] - pair[1][0]))
+    if abs(b - a) < NARROW:
+        return None
+    return a + (b - a) * min(max((middle - low) / (high - low), 0.25), 0.75)
 
 
 def _between(low: float, high: float) -> float:

@@ -1,20 +1,17 @@
 """Each cell's score beside a baseline, over the tasks and seeds that both have."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from trajtune.data.setting import Setting
-from trajtune.errors import UserError, unknown
-from trajtune.files import differing
-from trajtune.statistics import Interval, stratified_interval
+from trajtune.errors import unknown
+from trajtune.report.aggregates import improvement
+from trajtune.report.index import Place, places
+from trajtune.report.scores import Unit, differences, of_point, runs_of, selection_effect
+from trajtune.report.uncertainty import CONFIDENCE, Over, effect_size, holm, mean_of
 from trajtune.study.cell import ZERO_SHOT
 from trajtune.study.results import Result
-
-Unit = Literal["normalised", "success", "return"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,21 @@ class CellSummary:
     failed: int
     mean_return: float | None
     score: float | None
+    """Mean over tasks of the mean over seeds."""
     gain: float | None
     """Score minus the baseline's, episode by episode: same task, seed, prompts and episode seeds."""
-    interval: Interval | None
-    """95% bootstrap interval of the gain, episodes resampled within each run: it speaks of these tasks and seeds."""
+    interval: tuple[float, float] | None
+    """95% interval of the gain, for this comparison alone."""
+    p: float | None
+    """Of no gain, corrected for all cells of the comparison (Holm)."""
+    over: Over
+    """What interval and p-value speak of: other tasks, other seeds of these tasks, or other episodes of these runs."""
+    effect: float | None
+    """Gain over the deviation of gains between runs (Cohen's d_z)."""
+    improved: float | None
+    """Share of episodes that are better than the baseline's; equal ones count half."""
+    selected: float | None
+    """By how much the best point of the curve lies above its end: what reporting the best would add."""
     moved: float | None
     """Score at the end of training minus that at its start, over a curve's episodes. A tuned prompt starts from one
     prompt and not from the task's: for it, this is the gain over zero-shot under the same one."""
@@ -45,12 +53,12 @@ class CellSummary:
 
     @property
     def verdict(self) -> str:
-        """Better or worse than the baseline where the interval leaves zero out."""
+        """Better or worse than the baseline where that is told apart from chance, all comparisons counted."""
         if self.diverged or self.failed:  # what is left is no fair sample
             return "diverged" if self.diverged else "failed"
-        if self.interval is None:
+        if self.p is None or self.gain is None:
             return ""
-        return "better" if self.interval[0] > 0 else "worse" if self.interval[1] < 0 else "same"
+        return "same" if self.p > 1 - CONFIDENCE else "better" if self.gain > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -101,75 +109,34 @@ def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comp
     names = list(dict.fromkeys(r.run.algorithm for r in results))
     if baseline not in (ZERO_SHOT, *names):
         raise unknown("baseline", baseline, names)
-    settings = dict.fromkeys((r.group, r.run.setting) for r in results if r.run.recipe is not None)
-    covered = {(group, _same_data(setting)) for group, setting in settings}
-    for r in results:  # of an unfinished study, some have zero-shot alone
-        if (place := (r.group, _same_data(r.run.setting))) not in covered:
-            settings[place] = None
-    return [_compare(group, setting, results, baseline) for group, setting in settings]
+    return [_compare(place, baseline) for place in places(results)]
 
 
-def _same_data(setting: Setting) -> Setting:
-    """The setting but for what the agent is asked for: zero-shot is shown beside all that have the same data."""
-    return replace(setting, target="best")
-
-
-def _compare(group: str, setting: Setting, results: Sequence[Result], baseline: str) -> Comparison:
-    own = [r for r in results if r.group == group and _same_data(r.run.setting) == _same_data(setting)]
-    chosen = [r for r in own if r.run.recipe is None or r.run.setting == setting]
-    cells: dict[tuple[str, str, str], list[Result]] = {}
-    for result in chosen:
-        label = result.label if result.run.recipe is not None else str(result.run.setting.target)
-        cells.setdefault((result.run.algorithm, label, result.run.tuning), []).append(result)
-    tasks = {r.run.task: r.name for r in chosen}
-    unit = _unit([r for r in chosen if r.scored])
-    zeros = [(_summary(runs, label, {}, unit), runs) for (name, label, _), runs in cells.items() if name == ZERO_SHOT]
-    better, zero = max(zeros, key=lambda each: _standing(each[0]), default=(None, []))
-
-    def bases(cell: tuple[str, str, str]) -> dict[tuple[int, int], Result]:
-        algorithm, _, tuning = cell
-        runs = zero if baseline == ZERO_SHOT else cells.get((baseline, "", tuning), [])
-        return {} if algorithm == baseline else {(r.run.task, r.run.seed): r for r in runs if r.scored}
-
+def _compare(place: Place, baseline: str) -> Comparison:
+    zeros = {cell: _summary(runs, cell[1], [], place.unit) for cell, runs in place.zeros.items()}
+    tuned = [_summary(runs, cell[1], place.base(cell, baseline), place.unit) for cell, runs in place.tuned.items()]
+    corrected = holm([each.p for each in tuned])
+    setting = place.setting
     return Comparison(
-        own[0].run.suite,
-        group,
+        place.results[0].run.suite,
+        place.group,
         setting.quality,
         setting.trajectories,
         setting.reward,
         setting.target,
         baseline,
-        unit,
-        tasks=tuple(tasks[t] for t in sorted(tasks)),
-        zero_shot=better,
-        zero_shots=tuple(summary for summary, _ in zeros),
-        cells=tuple(_summary(runs, cell[1], bases(cell), unit) for cell, runs in cells.items() if cell[0] != ZERO_SHOT),
+        place.unit,
+        place.tasks,
+        zero_shot=None if place.zero is None else zeros[place.zero],
+        zero_shots=tuple(zeros.values()),
+        cells=tuple(replace(each, p=p) for each, p in zip(tuned, corrected, strict=True)),
     )
 
 
-def _standing(zero: CellSummary) -> tuple[int, float]:
-    """How zero-shots are compared: over as many runs as there are, then by score, the first of equals."""
-    return zero.runs, -np.inf if zero.score is None else zero.score
-
-
-def _unit(scored: Sequence[Result]) -> Unit:
-    """What every one of these results can be told in: the suite's own metric, if it is success."""
-    if scored and all(r.metric == "success" and r.successes is not None for r in scored):
-        return "success"
-    return "normalised" if all(r.normalised is not None for r in scored) else "return"
-
-
-def _scores(result: Result, unit: Unit) -> npt.NDArray[np.float64]:
-    """Every episode's score."""
-    values = {"success": result.successes, "normalised": result.normalised_returns, "return": result.returns}[unit]
-    return np.asarray(values, np.float64)
-
-
-def _summary(runs: Sequence[Result], label: str, base: dict[tuple[int, int], Result], unit: Unit) -> CellSummary:
+def _summary(runs: Sequence[Result], label: str, base: Sequence[Result], unit: Unit) -> CellSummary:
     scored, ended = [r for r in runs if r.scored], [r for r in runs if r.failed is None]
-    gains = [_gain(r, base[r.run.task, r.run.seed], unit) for r in scored if (r.run.task, r.run.seed) in base]
-    enough = bool(gains) and min(map(len, gains)) > 1  # of one episode, nothing is known about its spread
-    returns = [r.mean_return for r in scored if r.mean_return is not None]
+    scores, gains = runs_of(scored, unit), differences(scored, base, unit)
+    gain = mean_of([gains])
     return CellSummary(
         algorithm=runs[0].run.algorithm,
         tuning=runs[0].run.tuning,
@@ -177,10 +144,15 @@ def _summary(runs: Sequence[Result], label: str, base: dict[tuple[int, int], Res
         runs=len(scored),
         diverged=sum(r.diverged is not None for r in runs),
         failed=sum(r.failed is not None for r in runs),
-        mean_return=float(np.mean(returns)) if returns else None,
-        score=float(np.mean([_scores(r, unit).mean() for r in scored])) if scored else None,
-        gain=float(np.mean([g.mean() for g in gains])) if gains else None,
-        interval=stratified_interval(gains) if enough else None,  # type: ignore[arg-type]
+        mean_return=mean_of([runs_of(scored, "return")]).mean if scored else None,
+        score=mean_of([scores]).mean if scored else None,
+        gain=gain.mean if gains else None,
+        interval=gain.interval if gains else None,
+        p=gain.p if gains else None,
+        over=gain.over if gains else "nothing",
+        effect=effect_size(gains),
+        improved=improvement(gains).mean if gains else None,
+        selected=selection_effect(scored, unit),
         moved=_mean(_moved(r, unit) for r in scored),
         forgotten=_mean(_forgotten(r) for r in scored),
         finetune_seconds=float(np.median([r.finetune_seconds for r in ended])) if ended else 0.0,
@@ -197,10 +169,7 @@ def _moved(result: Result, unit: Unit) -> float | None:
     """From the first point of the curve to its last."""
     if result.run.recipe is None or not result.curve:
         return None
-    first, last = (
-        {"success": p.success, "normalised": p.normalised, "return": p.mean_return}[unit]
-        for p in (result.curve[0], result.curve[-1])
-    )
+    first, last = of_point(result.curve[0], unit), of_point(result.curve[-1], unit)
     return None if first is None or last is None else last - first
 
 
@@ -210,14 +179,3 @@ def _forgotten(result: Result) -> float | None:
     if any(before is None or after is None for before, after in each):
         return _mean(r.before - r.after for r in result.forgetting)
     return _mean(before - after for before, after in each)  # type: ignore[operator]
-
-
-def _gain(result: Result, base: Result, unit: Unit) -> npt.NDArray[np.float64]:
-    """Every episode's score minus the baseline's: they must be of the same agent, data and episodes to be pairs."""
-    wanted, found = result.run, base.run
-    odd = [name for name in ("agent", "data") if getattr(wanted, name) != getattr(found, name)]
-    odd += differing(*(asdict(replace(r.evaluation, points=0, curve_episodes=0)) for r in (found, wanted)))
-    if odd or len(result.returns) != len(base.returns):
-        cell = f"{wanted.algorithm} x {wanted.tuning} on task {wanted.task} of {result.group}"
-        raise UserError(f"{cell} is of another {', '.join(odd) or 'number of episodes'} than its {found.algorithm}")
-    return _scores(result, unit) - _scores(base, unit)

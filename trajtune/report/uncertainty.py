@@ -1,0 +1,151 @@
+"""How sure a mean over tasks, seeds and episodes is: standard error, interval and p-value of one estimate.
+
+What is drawn again from one study to the next, if it were repeated, are tasks; with each come new seeds, and with each
+seed new episodes. So the means of whole tasks are the sample, and all that varies below them is in their spread:
+drawing seeds and episodes once more within the drawn tasks, as a plain hierarchical bootstrap does, counts it twice
+(Davison and Hinkley 1997, section 3.8), and its percentiles know nothing of how few tasks there are. On five tasks it
+covers 0.81 to 0.99 where it says 0.95; Student's t over means of tasks covers 0.95
+(``tests/report/test_uncertainty.py`` simulates both). Fewer than three tasks are no sample of tasks: they are taken as
+they are, and their seeds are the sample; with one seed, its episodes. ``Estimate.over`` says which.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Place = tuple[int, int]
+"""Task and seed of a run."""
+Runs = Mapping[Place, Array]
+"""Every episode's score [E] of the runs of a cell in one suite, or of the differences of two."""
+Over = Literal["tasks", "seeds", "episodes", "nothing"]
+FEWEST_TASKS = 3
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A sample whose mean counts with a weight in the whole."""
+
+    weight: float
+    values: Array
+    """[n]: means of tasks, of seeds, or episodes."""
+    over: Over
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and how sure it is."""
+
+    mean: float
+    error: float | None
+    """Its standard error; None where nothing was drawn twice."""
+    freedom: float
+    """Degrees of freedom of the error (Welch and Satterthwaite's, over several strata)."""
+    over: Over
+    """What the error speaks of: other tasks, other seeds of these tasks, other episodes of these runs."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval; None where it cannot be told."""
+        if self.error is None:
+            return None
+        reach = 0.0 if self.error == 0.0 else self.error * quantile((1 + CONFIDENCE) / 2, self.freedom)
+        return self.mean - reach, self.mean + reach
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of the mean being zero; None where it cannot be told."""
+        if self.error is None:
+            return None
+        if self.error == 0.0:
+            return 1.0 if self.mean == 0.0 else 0.0
+        from scipy.special import stdtr
+
+        return float(2.0 * stdtr(self.freedom, -abs(self.mean) / self.error))
+
+
+def quantile(share: float, freedom: float) -> float:
+    """Return a quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, share))
+
+
+def strata(runs: Runs, weight: float = 1.0) -> list[Stratum]:
+    """Split the runs of a suite into what is a sample of what; every task counts the same, whatever its seeds."""
+    by_task: dict[int, list[Array]] = {}
+    for (task, _), episodes in sorted(runs.items()):
+        by_task.setdefault(task, []).append(episodes)
+    means = {task: np.array([each.mean() for each in seeds]) for task, seeds in by_task.items()}
+    if len(means) >= FEWEST_TASKS:
+        return [Stratum(weight, np.array([each.mean() for each in means.values()]), "tasks")]
+    share = weight / max(1, len(means))
+    return [
+        Stratum(share, values, "seeds") if len(values) > 1 else Stratum(share, by_task[task][0], "episodes")
+        for task, values in means.items()
+    ]
+
+
+def estimate(parts: Sequence[Stratum]) -> Estimate:
+    """Return the weighted mean of the strata's means; their samples are independent."""
+    mean = sum(part.weight * float(part.values.mean()) for part in parts)
+    if not parts or min(len(part.values) for part in parts) < 2:
+        return Estimate(mean, None, 0.0, "nothing")
+    shares = [part.weight**2 * float(part.values.var(ddof=1)) / len(part.values) for part in parts]
+    variance = sum(shares)
+    below = sum(share**2 / (len(part.values) - 1) for share, part in zip(shares, parts, strict=True))
+    freedom = variance**2 / below if below > 0 else float(sum(len(part.values) - 1 for part in parts))
+    kinds: list[Over] = ["episodes", "seeds", "tasks"]
+    return Estimate(mean, math.sqrt(variance), freedom, min((part.over for part in parts), key=kinds.index))
+
+
+def mean_of(suites: Iterable[Runs]) -> Estimate:
+    """Return the mean over suites of the mean over their tasks: suites are taken as they are, all alike."""
+    given = [runs for runs in suites if runs]
+    return estimate([part for runs in given for part in strata(runs, 1.0 / len(given))])
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct for so many comparisons (Holm 1979): each p-value as if it were the only one that is asked for."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    found: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        found[i] = highest
+    return found
+
+
+def effect_size(runs: Runs) -> float | None:
+    """Return the mean of paired differences over the deviation between runs (Cohen's d_z, Lakens 2013)."""
+    means = np.array([each.mean() for each in runs.values()])
+    if len(means) < 2 or (spread := float(means.std(ddof=1))) == 0.0:
+        return None
+    return float(means.mean()) / spread
+
+
+def seeds_to_decide(runs: Runs, most: int = 1000) -> int | None:
+    """Return how many seeds a task would make the interval of this mean leave zero out, if nothing else changed.
+
+    The variance between tasks does not shrink with seeds; it is estimated by the analysis of variance of tasks and
+    seeds. None where even ``most`` would not do, or where there are too few tasks or seeds to tell.
+    """
+    by_task: dict[int, list[float]] = {}
+    for (task, _), episodes in runs.items():
+        by_task.setdefault(task, []).append(float(episodes.mean()))
+    seeds = min(map(len, by_task.values()), default=0)
+    if len(by_task) < FEWEST_TASKS or seeds < 2:
+        return None
+    within = float(np.mean([np.var(values, ddof=1) for values in by_task.values()]))
+    means = np.array([np.mean(values) for values in by_task.values()])
+    between = max(0.0, float(means.var(ddof=1)) - within / seeds)
+    wanted = (abs(float(means.mean())) / quantile((1 + CONFIDENCE) / 2, len(means) - 1)) ** 2 * len(means)
+    if wanted <= between:
+        return None
+    needed = math.ceil(within / (wanted - between))
+    return max(seeds, needed) if needed <= most else None
