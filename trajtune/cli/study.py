@@ -59,8 +59,9 @@ class Study:
         }
 
     def run(self, out: Output) -> None:
-        from trajtune.cli.report import failures, load_comparisons, show
+        from trajtune.cli.report import failures, show
         from trajtune.configs import parse_options
+        from trajtune.report.writing import given_in
         from trajtune.study.reading import load_study
 
         workers = count_workers(self.workers) if RUNNERS[self.on].here else self.workers
@@ -74,11 +75,11 @@ class Study:
         out.close()
         for line in _choices(self.out):
             out.say(line)
-        comparisons = load_comparisons(self.out)
-        show(comparisons, out)
-        for line in failures(self.out):
+        given = given_in(self.out)
+        show(given.comparisons, out)
+        for line in failures(given):
             out.say(line)
-        out.result({"out": str(self.out), "comparisons": [asdict(each) for each in comparisons]})
+        out.result({"out": str(self.out), "comparisons": [asdict(each) for each in given.comparisons]})
 
 
 def all_of(budget: Budget | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trajtune.data.setting import Setting
 from trajtune.errors import unknown
 from trajtune.report.aggregates import improvement
 from trajtune.report.index import Place, places
@@ -68,11 +69,7 @@ class Comparison:
     suite: str
     group: str
     """The suite, or the study's own name for an agent and data of it."""
-    quality: str | None
-    trajectories: int
-    reward: str
-    target: str | float
-    """What the agent was asked for, see ``Setting``."""
+    setting: Setting
     baseline: str
     """Zero-shot, or an algorithm: each cell is compared with that algorithm under the same tuning."""
     unit: Unit
@@ -83,22 +80,6 @@ class Comparison:
     zero_shots: tuple[CellSummary, ...]
     """Asked for the best return of the few-shot set, for its mean, and for what the setting says; so labelled."""
     cells: tuple[CellSummary, ...]
-
-    @property
-    def rows(self) -> list[tuple[str, str]]:
-        """Algorithm and label of every row of a matrix of the cells."""
-        return list(dict.fromkeys((cell.algorithm, cell.label) for cell in self.cells))
-
-    @property
-    def tunings(self) -> list[str]:
-        """Its columns."""
-        return list(dict.fromkeys(cell.tuning for cell in self.cells))
-
-    @property
-    def matrix(self) -> list[list[CellSummary | None]]:
-        """The cells, rows by tunings; None where the study has none."""
-        found = {(cell.algorithm, cell.label, cell.tuning): cell for cell in self.cells}
-        return [[found.get((*row, tuning)) for tuning in self.tunings] for row in self.rows]
 
 
 def summarise(results: Sequence[Result], baseline: str = ZERO_SHOT) -> list[Comparison]:
@@ -116,14 +97,10 @@ def _compare(place: Place, baseline: str) -> Comparison:
     zeros = {cell: _summary(runs, cell[1], [], place.unit) for cell, runs in place.zeros.items()}
     tuned = [_summary(runs, cell[1], place.base(cell, baseline), place.unit) for cell, runs in place.tuned.items()]
     corrected = holm([each.p for each in tuned])
-    setting = place.setting
     return Comparison(
         place.results[0].run.suite,
         place.group,
-        setting.quality,
-        setting.trajectories,
-        setting.reward,
-        setting.target,
+        place.setting,
         baseline,
         place.unit,
         place.tasks,

@@ -52,6 +52,8 @@ class Table:
     """Sentences below it."""
 
 
+LONG = 40
+"""Letters beyond which a word is a sentence."""
 LEGEND = "**Best** of its row in bold; † is not told apart from it (paired, 95%, Holm within the row)."
 
 
@@ -69,6 +71,13 @@ def markdown(table: Table) -> str:
     marked = any(isinstance(e, Entry) and e.mark for b in table.blocks for r in b.rows for e in r.entries)
     notes = [*([LEGEND] if marked else []), *map(text, table.notes)]
     return "\n".join([*lines, *(line for note in notes for line in (note, ""))])
+
+
+def words_in(table: Table, column: int) -> bool:
+    """Return whether a column holds sentences, which are set to the left and broken."""
+    rows = [row for block in table.blocks for row in block.rows]
+    shown = [row.name if column == 0 else row.entries[column - 1] for row in rows]
+    return any(isinstance(each, str) and len(each) > LONG for each in shown)
 
 
 def text(words: str) -> str:
@@ -99,7 +108,9 @@ def _plain(entry: Entry | str, digits: int) -> str:
 
 def latex(table: Table) -> str:
     """Write it as a ``table`` with ``booktabs`` rules; wide ones are scaled to the line."""
-    columns = "l" + "r" * (len(table.head) - 1)
+    wide = [words_in(table, i) for i in range(len(table.head))]
+    across = f"{0.9 / max(1, sum(wide)):.2f}\\textwidth"  # several columns of sentences share the line
+    columns = "".join(f"p{{{across}}}" if each else "l" if i == 0 else "r" for i, each in enumerate(wide))
     lines = ["\\begin{table}[t]", "\\centering", f"\\caption{{{tex(table.title)}}}", f"\\label{{tab:{table.name}}}"]
     lines += ["\\resizebox{\\textwidth}{!}{%", f"\\begin{{tabular}}{{{columns}}}", "\\toprule"]
     lines.append(" & ".join(map(tex, table.head)) + " \\\\")
@@ -118,6 +129,7 @@ def latex(table: Table) -> str:
 
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": "\\textbackslash{}",
+    "|": "\\textbar{}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
     "<": "\\textless{}",
@@ -150,7 +162,7 @@ def _tex_entry(entry: Entry | str, digits: int) -> str:
 
 def document(tables: Sequence[Table]) -> str:
     """Write a LaTeX document of tables, which compiles as it is."""
-    head = ["\\documentclass{article}", "\\usepackage{booktabs,graphicx,amsmath}", "\\usepackage[T1]{fontenc}"]
+    head = ["\\documentclass{article}", "\\usepackage{booktabs,graphicx,amsmath}", "\\usepackage[margin=2cm]{geometry}"]
     return "\n".join([*head, "\\begin{document}", *map(latex, tables), "\\end{document}", ""])
 
 

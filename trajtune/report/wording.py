@@ -1,5 +1,7 @@
 """How cells and settings are called where people read."""
 
+from typing import Protocol
+
 from trajtune.data.setting import Setting
 from trajtune.study.cell import UNTUNED
 
@@ -26,3 +28,16 @@ def setting_words(setting: Setting) -> str:
     quality = "" if setting.quality is None else f"{setting.quality} "
     asked = "" if setting.target == "best" else f", asked for {asked_for(setting.target)}"
     return f"{setting.trajectories} {quality}trajectories{reward}{asked}"
+
+
+class _Placed(Protocol):
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def setting(self) -> Setting: ...
+
+
+def comparison_title(where: _Placed) -> str:
+    """Return suite and data setting in words."""
+    return f"{where.group}, {setting_words(where.setting)}"

@@ -86,6 +86,10 @@ class Result:
     evaluate_seconds: float = 0.0
     """Of the final score."""
     machine: Machine | None = None
+    agent_size: int | None = None
+    """Numbers that the pretrained agent is made of; None in results of before they were counted."""
+    trainable: int | None = None
+    """Numbers that the tuning may move; None for zero-shot, too."""
     entry: str = ""
     """The study's name for agent and data, where it is not the suite's."""
     diverged: str | None = None

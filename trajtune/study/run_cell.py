@@ -83,6 +83,8 @@ def run_cell(
         finetune_seconds=round(spent - watched.along_seconds - watched.final_seconds, 2),
         evaluate_seconds=round(watched.final_seconds, 2),
         machine=this_machine(),
+        agent_size=sum(p.numel() for p in base.agent.parameters()),
+        trainable=watched.trainable,
         **told,
     )
 
@@ -108,7 +110,9 @@ def _finetuned(
             watched.add(policy, step)
 
     # Where training starts: not always where the agent stands, since a tuned prompt takes the place of the task's.
-    watched.add(policy_for(base.agent, few.brief, recipe).to(device), 0)
+    start = policy_for(base.agent, few.brief, recipe).to(device)
+    watched.trainable = sum(p.numel() for p in start.trainable().values())
+    watched.add(start, 0)
     tuned = finetune(base, few, recipe, device=device, progress=on_progress, watch=watch)
     watched.metrics.update(tuned.facts)
     final = watched.finish(tuned.policy, total)
@@ -131,6 +135,7 @@ class _Watched:
         self.metrics: dict[str, float] = {}
         self.along_seconds = self.final_seconds = 0.0
         self.retained: tuple[Retained, ...] = ()
+        self.trainable: int | None = None
         known = [task for task in base.trained_on if task != few.task and task in base.briefs]
         count = evaluation.forgetting
         if count > len(known):
