@@ -94,7 +94,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")  # whatever the machine's own is
 
 
 def check_replaceable(path: Path, start: bytes, what: str) -> None:
@@ -133,7 +133,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         if (size := regular_size(path)) > JSON_LIMIT:
             raise ValueError(f"it has {size} bytes")
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not {article(what)}: it has no {path.name}") from None
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, a number too long

@@ -37,7 +37,8 @@ def _row(cell: CellSummary, c: Comparison) -> Row:
 def notes(c: Comparison) -> tuple[str, ...]:
     """Return what has to be known to read it."""
     over = list(dict.fromkeys(OVER[cell.over] for cell in c.cells if cell.gain is not None))
-    p = f"; p corrected for {len(c.cells)} cells (Holm)" if any(cell.p is not None for cell in c.cells) else ""
+    count = sum(cell.p is not None for cell in c.cells)
+    p = f"; p corrected for {count} comparisons (Holm)" if count > 1 else ""
     sure = (f"95% intervals {' and '.join(over)}{p}.",) if over else ()
     return (f"Tasks: {', '.join(c.tasks)}.", *sure)
 
