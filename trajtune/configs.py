@@ -1,6 +1,7 @@
 """Dataclass configs: made from plain values or overridden by name, with errors that say where and what there is."""
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -61,10 +62,10 @@ def structured(kind: Any, value: Any, where: str, finite: bool = True) -> Any:
 
 
 def _structured(kind: Any, value: Any, where: str, finite: bool) -> Any:
-    origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return _checked(value, where) if finite else value
-    if dataclasses.is_dataclass(kind):
+    origin, inner, made_of_fields = _shape(kind)
+    if made_of_fields:
         return _dataclass(kind, value, where)
     if origin is tuple:
         values = list(value) if isinstance(value, list | tuple) else [value]
@@ -152,7 +153,7 @@ def _checked(value: Any, where: str) -> Any:
 def _dataclass(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, kind):
         return value
-    known, types_of = {f.name: f for f in dataclasses.fields(kind)}, get_type_hints(kind)
+    known, types_of = _fields_of(kind)
     found = {}
     for name, each in _named(value, where).items():
         if name not in known:
@@ -162,6 +163,18 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
         if name not in found and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise UserError(f"{where} needs {name}")
     return kind(**found)
+
+
+@functools.cache
+def _shape(kind: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """What a type is of, what it holds, and whether it is a dataclass."""
+    return get_origin(kind), get_args(kind), dataclasses.is_dataclass(kind)
+
+
+@functools.cache
+def _fields_of(kind: Any) -> tuple[dict[str, "dataclasses.Field[Any]"], dict[str, Any]]:
+    """Fields and their types by name: a study has them read for thousands of results."""
+    return {f.name: f for f in dataclasses.fields(kind)}, get_type_hints(kind)
 
 
 def _field(field: "dataclasses.Field[Any]", kind: Any, value: Any, where: str) -> Any:

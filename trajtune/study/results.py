@@ -1,7 +1,9 @@
 """Result files of a study: one a run, signed, readable without torch."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from trajtune.errors import UserError
 from trajtune.files import read_json, write_json
 from trajtune.statistics import normalised
 from trajtune.study.cell import Run
+from trajtune.training.config import Recipe
 
 FORMAT, VERSION = "trajtune-result", 3
 
@@ -137,6 +140,21 @@ def write_result(path: Path, result: Result) -> None:
     write_json(path, {**value, "digest": signature(value)})
 
 
+def _with_shared(content: dict[str, Any]) -> dict[str, Any]:
+    """Make what thousands of results have in common once."""
+    run = content.get("run")
+    if isinstance(run, dict) and isinstance(run.get("recipe"), dict):
+        content = {**content, "run": {**run, "recipe": _shared(Recipe, json.dumps(run["recipe"]), "result.run.recipe")}}
+    if isinstance(content.get("machine"), dict):
+        content = {**content, "machine": _shared(Machine, json.dumps(content["machine"]), "result.machine")}
+    return content
+
+
+@lru_cache(maxsize=10_000)
+def _shared(kind: Any, text: str, where: str) -> Any:
+    return structured(kind, json.loads(text), where)
+
+
 def read_result(path: Path) -> Result:
     """Read one result file; anything else is a ``UserError`` that names it."""
     return result_of(read_json(path, "result"), path)
@@ -152,7 +170,7 @@ def result_of(value: dict[str, Any], path: Path | str) -> Result:
         raise UserError(f"{path} is damaged or was edited: it does not match its own digest; delete it to run it again")
     try:
         content = {name: each for name, each in value.items() if name not in ("format", "version", "digest")}
-        result: Result = structured(Result, content, "result")
+        result: Result = structured(Result, _with_shared(content), "result")
     except UserError as error:
         raise UserError(f"{path} is damaged: {error}; delete it to run it again") from None
     if result.scored and not result.returns:
