@@ -27,7 +27,10 @@ def shipped(path: str) -> Path:
 def presets() -> dict[str, str]:
     """Return the studies that come with the package, and what each says of itself in its first line."""
     folder = Path(str(files("trajtune").joinpath("study", "presets")))
-    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for path in sorted(folder.glob("*.yaml"))}
+    return {
+        path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        for path in sorted(folder.glob("*.yaml"))
+    }
 
 
 def preset(name: str) -> Path:

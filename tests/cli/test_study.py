@@ -44,12 +44,12 @@ def test_a_study_and_its_report(point_agent_folder: Path, point_data: Dataset, t
     assert result(capsys, *command) == first and contents(out) == before
     assert "qp-sft x full" in text(capsys, *command)
 
-    tables, figure = tmp_path / "tables.md", tmp_path / "figure.png"
-    shown = text(capsys, "report", out, "--baseline", "sft", "--markdown", tables, "--figure", figure)
-    assert "minus sft" in shown and "minus sft" in tables.read_text() and figure.read_bytes()[:4] == b"\x89PNG"
-    assert result(capsys, "report", out)["comparisons"] == first["comparisons"]
-    assert main(["report", str(out), "--figure", "cells.pdf"]) == 2
-    assert "pictures are PNG: call it cells.png" in capsys.readouterr().err
+    report = tmp_path / "report"
+    shown = text(capsys, "report", out, "--baseline", "sft", "--out", report, "--only", "cells, gains")
+    assert "minus sft" in shown and "minus sft" in (report / "tables" / "cells.md").read_text()
+    again = result(capsys, "report", out, "--out", report, "--only", "gains")
+    assert again["comparisons"] == first["comparisons"]
+    assert [Path(path).read_bytes()[:4] for path in again["written"]["gains"]] == [b"%PDF", b"\x89PNG"]
     about = result(capsys, "inspect", out)
     assert about["kind"] == "study"
 
@@ -119,14 +119,29 @@ def test_what_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("option", "what"), [("--markdown", "tables"), ("--figure", "a picture")])
-def test_a_report_writes_over_nobodys_file(option: str, what: str, tmp_path: Path, capsys: Capture) -> None:
-    thesis = tmp_path / "thesis.tex"
+def test_a_report_writes_over_nobodys_files(tmp_path: Path, capsys: Capture) -> None:
+    pack, thesis = "docs/results/packed/confirmation-first.jsonl.xz", tmp_path / "thesis" / "index.html"
+    thesis.parent.mkdir()
     thesis.write_text("years of work")
-    code = main(["report", "docs/results/packed/confirmation-first.jsonl.xz", option, str(thesis)])
+    for place, said in ((thesis.parent, "already holds something that is no report"), (thesis, "a report is a folder")):
+        code = main(["report", pack, "--out", str(place)])
+        captured = capsys.readouterr()
+        one_line(code, captured.out, captured.err, place, said)
+    assert thesis.read_text() == "years of work" and len(list(thesis.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "table9", "--out", "x"], "unknown part of a report 'table9': did you mean table"),
+        (["--only", "table1"], "say where with --out"),
+        (["--baseline", "stf"], "unknown baseline 'stf'"),
+    ],
+)
+def test_what_a_report_refuses(arguments: list[str], said: str, capsys: Capture) -> None:
+    code = main(["report", "docs/results/packed/confirmation-first.jsonl.xz", *arguments])
     captured = capsys.readouterr()
-    one_line(code, captured.out, captured.err, thesis, f"not {what}: choose another file")
-    assert thesis.read_text() == "years of work"
+    one_line(code, captured.out, captured.err, said)
 
 
 def test_what_ships_has_a_name_wherever_a_folder_is_asked_for(capsys: Capture) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.made import diverged, runs
+from tests.report.handmade import diverged, runs
 from trajtune.report.claims import Answer, Claim, answer, answers, claims, claims_tables
 from trajtune.report.facts import facts
 from trajtune.report.index import places

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made import diverged, made, runs
+from tests.report.handmade import diverged, made, runs
 from trajtune.report.index import places
 from trajtune.report.paper import agreement, paper_minutes, paper_returns
 from trajtune.report.returns_table import returns_tables

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.made import diverged, made, runs
+from tests.report.handmade import diverged, made, runs
 from trajtune.errors import UserError
 from trajtune.report.figures.style import looks
 from trajtune.report.writing import FIGURES, NEEDS, PARTS, TABLES, Given, write_report
@@ -63,7 +63,7 @@ def test_the_same_results_make_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_report(Given(runs("sft", 1.0)), tmp_path / name, ["table1", "figure8"])
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
-    assert len(files) == 5
+    assert len(files) == 6
     for each in files:
         assert (tmp_path / "a" / each).read_bytes() == (tmp_path / "b" / each).read_bytes(), each
 
@@ -106,7 +106,7 @@ def test_where_the_locale_knows_no_arrows(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from tests.report.made import runs
+from tests.report.handmade import runs
 from trajtune.report.writing import Given, write_report
 write_report(Given([*runs("sft", 1.0), *runs("zero-shot", 1.0)]), Path(sys.argv[1]), ["table1", "gains", "claims"])
 """

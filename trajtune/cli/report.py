@@ -32,10 +32,10 @@ class Report:
 
     def run(self, out: Output) -> None:
         from trajtune.errors import UserError
-        from trajtune.report.writing import check_parts, given_in, write_report
+        from trajtune.report.writing import check, given_in, write_report
 
         parts = tuple(part.strip() for part in self.only.split(",") if part.strip())
-        check_parts(parts)
+        check(parts, self.out)
         if parts and self.out is None:
             raise UserError("--only says what to write: say where with --out")
         given = given_in(self.folder, self.baseline)

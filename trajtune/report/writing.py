@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from trajtune.errors import UserError, unknown
-from trajtune.files import write_text
+from trajtune.files import write_json, write_text
 from trajtune.progress import Progress, silent
 from trajtune.report.cells import Comparison, summarise
 from trajtune.report.cells_table import cells_tables
@@ -71,6 +72,8 @@ FIGURES: dict[str, Callable[[Given], Any | None]] = {
     "profiles": lambda given: gains.profiles(given.places),
 }
 PARTS = (*TABLES, *FIGURES)
+MARK = "report.json"
+"""What says that a folder is a report."""
 
 
 def given_in(place: Path | str, baseline: str = ZERO_SHOT) -> Given:
@@ -80,11 +83,15 @@ def given_in(place: Path | str, baseline: str = ZERO_SHOT) -> Given:
     return Given(read_results(place), baseline, arms_of(Path(place)) if Path(place).is_dir() else [])
 
 
-def check_parts(only: Sequence[str]) -> None:
-    """Raise a ``UserError`` for a part that no report has."""
+def check(only: Sequence[str], out: Path | None) -> None:
+    """Raise a ``UserError`` for a part that no report has, and for a folder that is nobody's to write over."""
     for part in only:
         if part not in PARTS:
             raise unknown("part of a report", part, PARTS)
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: a report is a folder")
+    if out is not None and out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise UserError(f"{out} already holds something that is no report: choose another folder")
 
 
 def write_report(
@@ -94,8 +101,10 @@ def write_report(
 
     A part that is asked for and that the results do not allow is a ``UserError``.
     """
-    check_parts(only)
     out = Path(out)
+    check(only, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / MARK, {"format": "trajtune-report", "version": 1, "trajtune": metadata.version("trajtune")})
     written: dict[str, list[Path]] = {}
     wanted = [part for part in PARTS if not only or part in only]
     for done, part in enumerate(wanted):
