@@ -37,7 +37,8 @@ def searched(returns: Callable[[float, bool], float]) -> tuple[float, float, lis
     """The place that was found, its return, and where data were recorded. Random returns 0, the expert 1."""
     stairs = Stairs(returns)
     place, episodes = record_medium(stairs, {"random": 0.0, "expert": 1.0}, TRIALS, SEEDS)
-    return place, episodes[0], stairs.recorded
+    found: Any = episodes[0]
+    return place, found, stairs.recorded
 
 
 def test_trials_that_tell_the_truth_leave_one_recording() -> None:

@@ -58,7 +58,7 @@ def _show(result: dict[str, Any], out: Output) -> None:
     out.table(["task", "random", "expert", "data", *NAMES], rows, "Return (normalised: 0 random, 1 expert)")
     entries = summary["differences"].items()
     differences = [[name, number(entry["mean"], 3), interval(entry["interval"], 3)] for name, entry in entries]
-    out.table(["paired difference", "normalised", "95% interval"], differences)
+    out.table(["paired difference", "normalised", "95%, over episodes"], differences)
     for name in ALGORITHMS:
         trusts = [task["scores"][name]["curve"][-1]["metrics"].get("trust") for task in result["tasks"]]
         if None not in trusts:
