@@ -35,18 +35,21 @@ function columns() {
     headerHozAlign: "right", sorterParams: { alignEmptyValues: "bottom" }, headerSortStartingDir: "desc", ...more });
   const word = (title, field, read) => ({ title, field, mutator: (_, cell) => read(cell), formatter: words(read), sorter: "string" });
   const units = once(study.places.map((place) => place.unit)).length > 1;
+  const place = [word("Suite", "group", FILTERS.group), word("Setting", "setting", FILTERS.setting)];
+  const narrow = innerWidth < 700; // there, cell and gain are to be seen without scrolling
   return [
-    word("Suite", "group", FILTERS.group), word("Setting", "setting", FILTERS.setting),
+    ...(narrow ? [] : place),
     { title: "Cell", field: "name", sorter: "string", formatter: (each) => el("a", { href: `#cell=${each.getData().id}`, tabindex: -1 }, each.getData().name) },
     ...(units ? [word("Unit", "unit", (cell) => unitWord[placeOf(cell).unit])] : []),
-    number("Runs", "runs", (cell) => [String(cell.runs), cell.diverged ? `${cell.diverged} diverged` : "", cell.failed ? `${cell.failed} failed` : ""].filter(Boolean).join(" + ")),
-    number("Score", "score", (cell) => fixed(cell.score, digits(cell))),
     number("Gain", "gain", null, { formatter: gainCell }),
     number("95% interval", "low", (cell) => interval(cell.interval, digits(cell)), { mutator: (_, cell) => cell.interval?.[0] ?? null }),
-    number("d_z", "effect", (cell) => fixed(cell.effect, 2)),
-    number("Better episodes", "improved", (cell) => percent(cell.improved)),
     word("Verdict", "told", verdictWord),
     number("p (Holm)", "p", (cell) => chance(cell.p), { headerSortStartingDir: "asc" }),
+    number("d_z", "effect", (cell) => fixed(cell.effect, 2)),
+    number("Episodes better", "improved", (cell) => percent(cell.improved), { width: 96 }),
+    number("Score", "score", (cell) => fixed(cell.score, digits(cell))),
+    number("Runs", "runs", (cell) => [String(cell.runs), cell.diverged ? `${cell.diverged} diverged` : "", cell.failed ? `${cell.failed} failed` : ""].filter(Boolean).join(" + ")),
+    ...(narrow ? place : []),
   ];
 }
 
@@ -121,9 +124,9 @@ function compare(first, second) {
 }
 
 function showClaims() {
-  const rows = study.claims.map((claim) => [claim.statement, claim.source, el("span", { class: `claim ${claim.verdict.replace(/\W/g, "-")}` }, claim.verdict),
-    claim.estimate === null ? "–" : signed(claim.estimate, 3), interval(claim.interval, 3), claim.seeds === null ? "–" : String(claim.seeds), claim.detail]);
-  byId("claims-table").append(plainTable(["claim", "source", "verdict", "estimate", "95% interval", "seeds to decide", "detail"], rows, { words: 7 }));
+  const rows = study.claims.map((claim) => [el("span", { class: `claim ${claim.verdict.replace(/\W/g, "-")}` }, claim.verdict), claim.statement,
+    claim.estimate === null ? "–" : signed(claim.estimate, 3), interval(claim.interval, 3), claim.seeds === null ? "–" : String(claim.seeds), claim.source, claim.detail]);
+  byId("claims-table").append(plainTable(["verdict", "claim", "estimate", "95% interval", "seeds to decide", "source", "detail"], rows, { words: [0, 1, 5, 6] }));
 }
 
 function showTables() {
@@ -139,20 +142,35 @@ function showTables() {
   }
 }
 
+let table = null;
+/** The table and all figures, once they are to be seen: what is hidden has no width to draw in. */
+function showOverview() {
+  byId("overview").hidden = false;
+  byId("cell").hidden = true;
+  if (table === null) {
+    table = makeTable();
+    listen(table);
+    compare(...choosePair());
+  } else {
+    table.redraw(true);
+    dispatchEvent(new Event("resize")); // the colours may have changed meanwhile
+  }
+}
+
 /** Show what stands behind the # of the address. */
 function route() {
   const [what, ...rest] = location.hash.slice(1).split("="), [first, second] = rest.join("=").split("&");
   const cell = what === "cell" ? cellById.get(first) : undefined, before = byId("cell").hidden ? null : byId("cell").dataset.id;
-  byId("overview").hidden = cell !== undefined;
-  byId("cell").hidden = cell === undefined;
   if (cell !== undefined) {
+    byId("overview").hidden = true;
+    byId("cell").hidden = false;
     byId("cell").dataset.id = cell.id;
     showCell(cell);
     scrollTo(0, 0);
     byId("cell-title").focus({ preventScroll: true });
     return;
   }
-  if (before !== null) dispatchEvent(new Event("resize")); // figures drawn while they were hidden have no width
+  if (before !== null || table === null) showOverview();
   if (what === "compare" && first && second) compare(first, second);
   byId(what)?.scrollIntoView();
   if (what === "cells" && before) document.querySelector(`#table [data-id="${CSS.escape(before)}"]`)?.focus();
@@ -173,8 +191,6 @@ function begin() {
   showTables();
   fillFilters();
   fillPair();
-  compare(...choosePair());
-  listen(makeTable());
   addEventListener("hashchange", route);
   route();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

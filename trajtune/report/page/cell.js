@@ -88,5 +88,5 @@ function showOrigin(section, cell) {
 function runsTable(cell, place, digits) {
   const rows = cell.results.map((run) => [place.tasks[run.task], String(run.seed), run.ended ?? fixed(run.mean, digits), fixed(run.asked_for, 1),
     run.few_shot === null ? "–" : el("code", {}, study.few_shot[run.few_shot])]);
-  return plainTable(["task", "seed", "score", "asked for", "few-shot set"], rows);
+  return plainTable(["task", "seed", "score", "asked for", "few-shot set"], rows, { words: [0, 4] });
 }

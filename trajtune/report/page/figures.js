@@ -40,7 +40,7 @@ function gainFigure(rows, place, range, colours) {
   const distance = (end) => rows.map((cell) => (cell.interval === null ? 0 : Math.abs(cell.interval[end] - cell.gain)));
   const trace = {
     type: "scatter", mode: "markers", x: rows.map((cell) => cell.gain), y, customdata: rows.map((cell) => cell.id),
-    marker: { size: 11, color: rows.map(tint), symbol: rows.map((cell) => ({ better: "triangle-up", worse: "triangle-down" })[cell.verdict] ?? "circle") },
+    marker: { size: 12, color: rows.map(tint), symbol: rows.map((cell) => ({ better: "triangle-up", worse: "triangle-down" })[cell.verdict] ?? "circle") },
     error_x: { type: "data", symmetric: false, array: distance(1), arrayminus: distance(0), color: colours.muted, thickness: 1.2, width: 3 },
     hoverinfo: "text",
     hovertext: rows.map((cell) => lines(cell.name, `${signed(cell.gain, digits)} ${interval(cell.interval, digits)}`,
@@ -48,7 +48,7 @@ function gainFigure(rows, place, range, colours) {
   };
   return { traces: [trace], layout: {
     shapes: [vertical(0, colours)], margin: { l: 8, r: 12, t: 4, b: 44 },
-    xaxis: { range, title: { text: `gain, ${unitWord[place.unit]}` }, zeroline: false },
+    xaxis: { range, nticks: 7, title: { text: `gain, ${unitWord[place.unit]}` }, zeroline: false },
     yaxis: { tickvals: y, ticktext: rows.map((cell) => shown(clipped(cell.name))), range: [-0.7, rows.length - 0.3], showgrid: false, zeroline: false },
   } };
 }

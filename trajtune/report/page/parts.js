@@ -18,9 +18,9 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A table of rows of strings or elements; columns of numbers stand to the right. */
-function plainTable(head, rows, { words = 1, caption = null } = {}) {
-  const side = (i) => (i < words ? null : "number");
+/** A table of rows of strings or elements; columns of numbers stand to the right, ``words`` are those of words. */
+function plainTable(head, rows, { words = [0], caption = null } = {}) {
+  const side = (i) => (words.includes(i) ? null : "number");
   const cells = (row) => row.map((each, i) => el(i === 0 ? "th" : "td", { class: side(i), scope: i === 0 ? "row" : null }, each));
   return el("table", {},
     caption === null ? null : el("caption", {}, caption),
@@ -37,6 +37,7 @@ const fixed = (value, digits) => (value === null ? "–" : minus(value.toFixed(d
 const signed = (value, digits) => (value === null ? "–" : (value > 0 ? "+" : "") + fixed(value, digits));
 const interval = (ends, digits) => (ends === null ? "–" : `[${signed(ends[0], digits)}, ${signed(ends[1], digits)}]`);
 const chance = (p) => (p === null ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
+const chanceIs = (p) => (p === null ? "p is not told" : p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(0)}%`);
 const unitWord = { normalised: "normalised score", success: "success rate", return: "return" };
 const VERDICTS = { better: "▲ better", worse: "▼ worse", same: "not told apart", "": "–" };
@@ -45,7 +46,7 @@ const verdictWord = (cell) => VERDICTS[cell.verdict] ?? cell.verdict;
 // Okabe and Ito's colours, told apart by colour-blind readers; symbols and dashes say the same without colour.
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800"];
 const SYMBOLS = [["circle", "●"], ["square", "■"], ["diamond", "◆"], ["triangle-up", "▲"], ["cross", "✚"], ["x", "✖"], ["star", "★"]];
-const DASHES = [["solid", "──"], ["dash", "╌╌"], ["dot", "┈┈"], ["dashdot", "─·"], ["longdash", "— "]];
+const DASHES = [["solid", "━━━"], ["dash", "━ ━"], ["dot", "· · ·"], ["dashdot", "━ · ━"], ["longdash", "━━ ━━"]];
 const algorithms = once(study.cells.map((cell) => cell.algorithm)).filter((name) => name !== "zero-shot");
 const tunings = once(study.cells.filter((cell) => cell.algorithm !== "zero-shot").map((cell) => cell.tuning));
 const turn = (list, i) => list[i % list.length];
