@@ -56,7 +56,7 @@ function numbersOf(cell, place, digits) {
 
 function showRepeat(section, cell) {
   const place = placeOf(cell), [task, seed] = cell.command_of;
-  const others = cell.results.length > 1 ? " Other runs of this cell have another --task, and another --seed where they are trained or prompts are drawn." : "";
+  const others = cell.results.length > 1 ? " Other runs of this cell have another task, and another seed where it is trained or prompts are drawn." : "";
   const named = once(cell.commands.join(" ").match(/\b(AGENT|DATA|DELTA)\b/g) ?? []);
   const whose = { AGENT: "the agent of the digest below", DATA: "the dataset of the digest below", DELTA: "a new folder" };
   const folders = named.length ? ` ${named.map((name) => `${name} is ${whose[name]}`).join(", ")}.` : "";

@@ -64,11 +64,13 @@ def _page(data: Mapping[str, Any]) -> str:
     ours = "(() => {\n" + "\n".join(_text(folder.joinpath(name)) for name in SCRIPTS) + "})();"
     scripts = [*libraries, ours]
     licences = "\n".join(_text(folder.joinpath("vendor", name)) for name in LICENCES)
-    groups = dict.fromkeys(place["group"] for place in data["places"])
+    groups = ", ".join(dict.fromkeys(place["group"] for place in data["places"]))
     parts = {
         "start": START,
         "policy": _policy(scripts),
-        "title": html.escape(f"trajtune report: {', '.join(groups)}"),
+        "title": html.escape(f"trajtune report: {groups}")
+        .encode(errors="replace")
+        .decode(),  # half a letter is no text
         "licences": f"<!--\n{licences}-->",
         "style": _without_map(_text(folder.joinpath("vendor", "tabulator.min.css")))
         + _text(folder.joinpath("style.css")),
