@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from scipy.special import stdtr, stdtrit
 
 from tests.report.studies import CLAIM, TABLE, ZERO, hostile, made, study
+from trajtune.report.page import page as module
 from trajtune.report.page.data import page_data
-from trajtune.report.page.page import write_page
+from trajtune.report.page.page import page, write_page
 from trajtune.report.scores import differences
 from trajtune.report.uncertainty import mean_of
 from trajtune.study.results import Result
@@ -167,6 +169,28 @@ def test_what_are_no_pairs_is_not_compared(shown: Callable[..., Any]) -> None:
     assert wait(browser, "document.querySelector('#comparison .note')?.textContent") == (
         "They have no task and seed in common."
     )
+
+
+def test_two_units_stand_apart(shown: Callable[..., Any]) -> None:
+    """Of an environment whose references nobody knows, returns are told."""
+    bare = [replace(r, entry="bare", references={}, normalised=None) for r in study()]
+    browser = shown([*study(), *bare], f"#compare={SFT}&{SFT.replace('point', 'bare', 1)}")
+    words = "One is told as normalised score, the other as return."
+    assert wait(browser, "document.querySelector('#comparison .note')?.textContent") == words
+    wait(browser, "document.querySelectorAll(arguments[0]).length >= 4", CHARTS)
+    titles = "return [...document.querySelectorAll('#gain-charts .xtitle')].map(each => each.textContent)"
+    assert browser.execute_script(titles) == ["gain, normalised score", "gain, return"]
+
+
+def test_without_single_episodes_runs_are_compared(shown: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    results = study()
+    monkeypatch.setattr(module, "LIMIT", len(page(page_data(results)).encode()))
+    browser = shown(results, f"#compare={SFT}&{ZERO_ID}")
+    wanted = mean_of([differences(results[6:12], results[:6], "normalised")])
+    assert "6 pairs of runs" in wait(browser, "document.getElementById('comparison').innerText")
+    assert "Left out, to keep this page small: single episodes." in browser.find_element("id", "omitted").text
+    ends = browser.execute_script("return JSON.parse(document.getElementById('difference-interval').dataset.value)")
+    assert ends == pytest.approx(wanted.interval, abs=1e-5)
 
 
 def test_student_t_is_scipy_s(shown: Callable[..., Any]) -> None:

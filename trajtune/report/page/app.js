@@ -94,7 +94,7 @@ function filter(table) {
 function listen(table) {
   let waiting = null;
   const soon = (delay) => { clearTimeout(waiting); waiting = setTimeout(() => filter(table), delay); };
-  byId("filters").addEventListener("input", () => soon(150));
+  for (const name of ["input", "change"]) byId("filters").addEventListener(name, () => soon(150));
   byId("filters").addEventListener("reset", () => soon(0));
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
 }

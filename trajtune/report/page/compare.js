@@ -44,18 +44,19 @@ function showComparison(firstId, secondId) {
   const unit = placeOf(first).unit, digits = digitsOf(unit), found = estimate(pairs);
   const all = pairs.flatMap((pair) => pair.differences);
   const better = all.filter((each) => each > 0).length / all.length, equal = all.filter((each) => each === 0).length / all.length;
-  const unitsOf = study.omitted.length ? "pairs of runs" : `paired episodes of ${pairs.length} runs`;
+  const alone = study.omitted.length > 0;
+  const counted = alone ? "pairs of runs" : `paired episodes of ${pairs.length} runs`;
   const fullName = (cell) => `${cell.name} (${placeName(placeOf(cell))})`;
   box.replaceChildren(
     el("p", {}, `${fullName(first)} minus ${fullName(second)}`),
     el("p", { class: "headline" }, el("strong", { id: "difference", "data-value": found.value }, signed(found.value, digits)), " ",
       el("span", { id: "difference-interval", "data-value": JSON.stringify(found.interval) }, interval(found.interval, digits)),
       ` ${unitWord[unit]}, with its 95% interval`),
-    el("p", { class: "muted" }, `${all.length} ${unitsOf}; ${OVER[found.over](pairs)}. `,
+    el("p", { class: "muted" }, `${all.length} ${counted}; ${OVER[found.over](pairs)}. `,
       el("span", { id: "difference-p", "data-value": found.p }, chanceIs(found.p)),
       ` for this comparison alone: nothing is corrected for having looked at others. The first is better in ${percent(better)}`,
       equal > 0 ? `, equal in ${percent(equal)}.` : "."));
-  const scatter = chart(figures[0], `Each ${study.omitted.length ? "run" : "episode"}, first against second`, "Scatter of paired scores", 360);
+  const scatter = chart(figures[0], `Each ${alone ? "run" : "episode"}, first against second`, "Scatter of paired scores", 360);
   draw(scatter, (colours) => scatterFigure(pairs, first, second, colours));
   const histogram = chart(figures[1], "Differences, first minus second", "Histogram of paired differences", 360);
   draw(histogram, (colours) => histogramFigure(all, found, unit, colours));

@@ -82,6 +82,7 @@ const shown = (words) => words.replace(/&/g, "&amp;").replace(/</g, "&lt;").repl
 const lines = (...parts) => parts.map(shown).join("<br>");
 
 const drawn = new Map();
+const pending = new WeakMap();
 /** Draw into an element, again whenever the colours change; ``make`` gives traces and layout in the theme's. */
 function draw(element, make) {
   drawn.set(element, make);
@@ -93,13 +94,13 @@ function draw(element, make) {
   const base = { font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
     margin: { l: 8, r: 12, t: 8, b: 40 }, dragmode: false,
     hoverlabel: { bgcolor: colours.paper, bordercolor: colours.muted, font: { color: colours.ink }, align: "left" } };
-  return Plotly.react(element, traces, { ...base, ...layout, ...axes }, { displayModeBar: false, responsive: true });
+  pending.set(element, Plotly.react(element, traces, { ...base, ...layout, ...axes }, { displayModeBar: false, responsive: true }));
 }
-/** Forget figures whose elements are gone. */
+/** Forget a box's figures. Plotly draws in several turns, and complains of what is taken from it in between. */
 function dropCharts(box) {
   for (const element of [...drawn.keys()].filter((each) => box.contains(each))) {
-    Plotly.purge(element);
     drawn.delete(element);
+    pending.get(element).then(() => Plotly.purge(element));
   }
   box.replaceChildren();
 }
