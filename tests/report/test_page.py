@@ -112,7 +112,7 @@ def test_curves_and_tasks_are_means_over_seeds() -> None:
 
 
 def test_what_diverged_or_failed_is_said() -> None:
-    lost = {"returns": (), "mean_return": None, "normalised": None}
+    lost: dict[str, Any] = {"returns": (), "mean_return": None, "normalised": None}
     gone: list[Result] = [
         replace(made("sft", 2), diverged="the loss is NaN", **lost),
         replace(made("sft", 3), failed="a worker died", **lost),
