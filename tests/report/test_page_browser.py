@@ -202,9 +202,10 @@ def test_student_t_is_scipy_s(shown: Callable[..., Any]) -> None:
         assert far == pytest.approx(2 * stdtr(freedom, -1.3), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    "words", [WORDS, '"><svg onload=window.hacked=3>', '<a href="javascript:window.hacked=4">x</a>']
-)
+LINK, LOUD = '<a href="javascript:window.hacked=4">x</a>', "<b>loud</b>"  # the last is one of Plotly's own
+
+
+@pytest.mark.parametrize("words", [WORDS, '"><svg onload=window.hacked=3>', LINK, LOUD])
 def test_a_hostile_label_is_shown_and_runs_nothing(shown: Callable[..., Any], words: str) -> None:
     claims = [{**CLAIM, **{name: words for name in ("statement", "source", "verdict", "detail")}}]
     browser = shown(hostile(words), claims=claims)
