@@ -56,6 +56,8 @@ def test_all_that_a_whole_study_allows(tmp_path: Path) -> None:
     for part in FIGURES:
         pdf, png = written[part]
         assert pdf.read_bytes().startswith(b"%PDF") and png.read_bytes().startswith(b"\x89PNG")
+    [page] = written["page"]
+    assert "QP-SFT is better than SFT" in page.read_text("utf-8")
     assert said[-1] == (len(PARTS), len(PARTS))
 
 

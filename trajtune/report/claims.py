@@ -98,6 +98,26 @@ def claims_tables(places: Sequence[Place]) -> list[Table]:
     return [Table("claims", "The paper's claims", head, (Block("", tuple(rows)),), 3, (note,))] if places else []
 
 
+def claims_told(places: Sequence[Place]) -> list[dict[str, Any]]:
+    """Return the same as plain values; of several tests, the number is that of the lowest."""
+    told = []
+    for found in answers(places):
+        lowest = min((each.estimate for each in found.contrasts), key=lambda e: e.mean, default=None)
+        told.append(
+            {
+                "id": found.claim.id,
+                "statement": found.claim.says,
+                "source": found.claim.where,
+                "verdict": found.verdict,
+                "estimate": None if lowest is None else lowest.mean,
+                "interval": None if lowest is None else lowest.interval,
+                "detail": found.detail,
+                "seeds": found.seeds,
+            }
+        )
+    return told
+
+
 def answers(places: Sequence[Place]) -> list[Answer]:
     """Return what these results say of every claim."""
     known = facts(places)

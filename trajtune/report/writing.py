@@ -12,10 +12,12 @@ from trajtune.files import write_json, write_text
 from trajtune.progress import Progress, silent
 from trajtune.report.cells import Comparison, summarise
 from trajtune.report.cells_table import cells_tables
-from trajtune.report.claims import claims_tables
+from trajtune.report.claims import claims_tables, claims_told
 from trajtune.report.figures import gains, lines, qualities
 from trajtune.report.figures.style import save
 from trajtune.report.index import Place, places
+from trajtune.report.page.data import page_data
+from trajtune.report.page.page import write_page
 from trajtune.report.returns_table import returns_tables
 from trajtune.report.study_tables import (
     aggregate_tables,
@@ -71,7 +73,8 @@ FIGURES: dict[str, Callable[[Given], Any | None]] = {
     "gains": lambda given: gains.gains(given.comparisons),
     "profiles": lambda given: gains.profiles(given.places),
 }
-PARTS = (*TABLES, *FIGURES)
+PAGE = "page"
+PARTS = (*TABLES, *FIGURES, PAGE)
 MARK = "report.json"
 """What says that a folder is a report."""
 
@@ -109,7 +112,9 @@ def write_report(
     wanted = [part for part in PARTS if not only or part in only]
     for done, part in enumerate(wanted):
         progress("writing the report", done, len(wanted))
-        if part in TABLES:
+        if part == PAGE:
+            paths = _write_page(given, out / "index.html")
+        elif part in TABLES:
             paths = _write_tables(TABLES[part](given), out / "tables" / part)
         else:
             figure = FIGURES[part](given)
@@ -147,3 +152,10 @@ def _write_tables(tables: Sequence[Table], stem: Path) -> list[Path]:
     for kind, content in forms.items():
         write_text(stem.with_suffix(f".{kind}"), content)
     return [stem.with_suffix(f".{kind}") for kind in forms]
+
+
+def _write_page(given: Given, path: Path) -> list[Path]:
+    """Cells and claims have views of their own there; the other tables stand as they are."""
+    tables = [table for part in TABLES if part not in ("cells", "claims") for table in TABLES[part](given)]
+    write_page(path, page_data(given.results, given.baseline, claims_told(given.places), tables))
+    return [path]
