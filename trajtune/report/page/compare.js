@@ -81,8 +81,10 @@ function scatterFigure(pairs, first, second, colours) {
 }
 
 function histogramFigure(values, found, unit, colours) {
-  const low = Math.min(...values), high = Math.max(...values), count = Math.max(5, Math.min(40, Math.ceil(Math.sqrt(values.length))));
-  const width = (high - low) / count || 1, counts = Array(count).fill(0);
+  const least = Math.min(...values), high = Math.max(...values);
+  const width = (high - least) / Math.max(5, Math.min(40, Math.ceil(Math.sqrt(values.length)))) || 1;
+  const low = width * Math.floor(least / width), count = Math.floor((high - low) / width) + 1; // no bin holds both signs
+  const counts = Array(count).fill(0);
   for (const value of values) counts[Math.min(count - 1, Math.floor((value - low) / width))] += 1;
   const middles = counts.map((_, i) => low + (i + 0.5) * width), digits = digitsOf(unit);
   const trace = {

@@ -43,7 +43,7 @@ const unitWord = { normalised: "normalised score", success: "success rate", retu
 const VERDICTS = { better: "▲ better", worse: "▼ worse", same: "not told apart", "": "–" };
 const verdictWord = (cell) => VERDICTS[cell.verdict] ?? cell.verdict;
 
-// Okabe and Ito's colours, told apart by colour-blind readers; symbols and dashes say the same without colour.
+// Okabe and Ito's colours, told apart by colour-blind readers, their yellow darker to be seen on white; symbols and dashes say the same without colour.
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800"];
 const SYMBOLS = [["circle", "●"], ["square", "■"], ["diamond", "◆"], ["triangle-up", "▲"], ["cross", "✚"], ["x", "✖"], ["star", "★"]];
 const DASHES = [["solid", "━━━"], ["dash", "━ ━"], ["dot", "· · ·"], ["dashdot", "━ · ━"], ["longdash", "━━ ━━"]];
