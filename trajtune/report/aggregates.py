@@ -5,7 +5,7 @@ Intervals draw tasks again (seeds, where there are fewer than three), as ``uncer
 small samples (Hesterberg 2015, section 3.3.1): percentiles of five tasks would be too narrow.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from trajtune.report.uncertainty import CONFIDENCE, FEWEST_TASKS, Array, Estimate, Runs, mean_of, quantile
 from trajtune.seeds import stream
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,22 @@ class Aggregate:
 
 def interquartile_mean(runs: Runs) -> Aggregate:
     """Return the mean of the middle half of the runs' mean scores."""
-    return _over_tasks({place: np.array([each.mean()]) for place, each in runs.items()}, middle_half)
+    by_task: dict[int, list[float]] = {}
+    for (task, _), episodes in sorted(runs.items()):
+        by_task.setdefault(task, []).append(float(episodes.mean()))
+    units = [np.array(means) for means in by_task.values()]
+    if len(units) < FEWEST_TASKS:
+        units = [np.array([mean]) for means in by_task.values() for mean in means]
+    value = float(middle_half(np.concatenate(units)))
+    return Aggregate(value, _stretched(value, units) if len(units) > 1 else None)
 
 
-def middle_half(values: Array) -> float:
-    """Return the mean of [n] values without the lowest and the highest quarter, which are left out in parts."""
-    ordered, quarter = np.sort(values), len(values) / 4
-    weights = np.clip(np.minimum(np.arange(1, len(values) + 1), np.arange(len(values), 0, -1)) - quarter, 0.0, 1.0)
-    return float(np.average(ordered, weights=weights))
+def middle_half(values: Array) -> Array:
+    """Return the mean of [..., n] values without the lowest and the highest quarter, which are left out in parts."""
+    n = values.shape[-1]
+    ranks = np.arange(1, n + 1)
+    weights = np.clip(np.minimum(ranks, n + 1 - ranks) - n / 4, 0.0, 1.0)
+    return np.asarray(np.sort(values, axis=-1) @ (weights / weights.sum()))
 
 
 def improvement(differences: Runs) -> Estimate:
@@ -62,26 +70,15 @@ def average_ranks(runs: Mapping[str, Runs]) -> dict[str, float]:
     return dict(zip(runs, map(float, ranks), strict=True))
 
 
-def _over_tasks(runs: Runs, statistic: Callable[[Array], float]) -> Aggregate:
-    """The statistic of all runs' numbers together, and an interval that draws whole tasks, or runs, again."""
-    by_task: dict[int, list[Array]] = {}
-    for (task, _), values in sorted(runs.items()):
-        by_task.setdefault(task, []).append(values)
-    whole = np.concatenate(list(runs.values()))
-    value = statistic(whole)
-    units = [np.concatenate(seeds) for seeds in by_task.values()]
-    if len(units) < FEWEST_TASKS:
-        units = [seed for seeds in by_task.values() for seed in seeds]
-    if len(units) < 2:
-        return Aggregate(value, None)
-    return Aggregate(value, _stretched(value, units, statistic))
-
-
-def _stretched(value: float, units: Sequence[Array], statistic: Callable[[Array], float]) -> tuple[float, float]:
+def _stretched(value: float, units: Sequence[Array]) -> tuple[float, float]:
+    """The interval of the middle half's mean that drawing units again gives, stretched for how few they are."""
     n = len(units)
-    rng = stream(0, "report")
-    drawn = [statistic(np.concatenate([units[i] for i in rng.integers(n, size=n)])) for _ in range(RESAMPLES)]
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    drawn = stream(0, "report").integers(n, size=(RESAMPLES, n))
+    if len({len(unit) for unit in units}) == 1:
+        means = middle_half(np.stack(units)[drawn].reshape(RESAMPLES, -1))
+    else:
+        means = np.array([middle_half(np.concatenate([units[i] for i in row])) for row in drawn])
     share = (1 + CONFIDENCE) / 2
+    low, high = np.quantile(means, [1 - share, share])
     stretch = quantile(share, n - 1) / quantile(share, np.inf) * (n / (n - 1)) ** 0.5
     return float(value - (value - low) * stretch), float(value + (high - value) * stretch)

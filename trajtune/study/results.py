@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ class Result:
         """The last that training logged."""
         return self.curve[-1].metrics if self.curve else {}
 
-    @property
+    @cached_property
     def normalised_returns(self) -> list[float] | None:
         """Every episode's return between random (0) and expert (1); None where that is not known."""
         values = [normalised(value, self.references or {}) for value in self.returns]

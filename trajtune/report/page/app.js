@@ -177,7 +177,7 @@ function route() {
 }
 
 function begin() {
-  const runs = study.cells.reduce((sum, cell) => sum + cell.results.length, 0);
+  const runs = study.cells.reduce((sum, cell) => sum + cell.runs + cell.diverged + cell.failed, 0);
   byId("summary").textContent = `${study.cells.length} cells of ${once(study.places.map((place) => place.group)).join(", ")}; ${runs} runs, compared with ${study.baseline}.`;
   byId("made").textContent = `Made by trajtune ${study.trajtune}. It holds all that it shows and asks no network for anything.`;
   byId("legend").textContent = "Colour: size of the gain, blue up and orange down. ▲ ▼: better or worse than the baseline, told apart from chance with all "

@@ -38,7 +38,8 @@ function showComparison(firstId, secondId) {
   if (!first || !second) return;
   const why = obstacle(first, second), pairs = why === null ? pairsOf(first, second) : [];
   if (!pairs.length) {
-    box.replaceChildren(el("p", { class: "note" }, why ?? "They have no task and seed in common."));
+    box.replaceChildren(el("p", { class: "note" }, why ?? (first.results.length && second.results.length ? "They have no task and seed in common."
+      : "Single runs were left out to keep this page small: report fewer results to compare them.")));
     return;
   }
   const unit = placeOf(first).unit, digits = digitsOf(unit), found = estimate(pairs);

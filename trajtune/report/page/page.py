@@ -56,6 +56,8 @@ def _ever_smaller(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield {**data, "cells": cells, "omitted": ["single episodes"]}
     cells = [{**cell, "curve": {**cell["curve"], "runs": []}} for cell in cells]
     yield {**data, "cells": cells, "omitted": ["single episodes", "curves of single runs"]}
+    cells = [{**cell, "results": []} for cell in cells]
+    yield {**data, "cells": cells, "omitted": ["single runs and their curves"]}
 
 
 def _page(data: Mapping[str, Any]) -> str:
