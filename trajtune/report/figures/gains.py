@@ -36,16 +36,20 @@ def gains(comparisons: Sequence[Comparison]) -> Any | None:
 def _forest(axis: Any, comparison: Comparison) -> None:
     # The baseline itself has no gain; what has none because nothing is left of it says so.
     cells = [c for c in reversed(comparison.cells) if c.gain is not None or c.algorithm != comparison.baseline]
+    by_verdict: dict[str, list[tuple[float, float, float]]] = {}
     for y, cell in enumerate(cells):
         if cell.gain is None:
             axis.text(0.0, y, cell.verdict or "-", fontsize=6, va="center", ha="center", color="0.4")
             continue
-        colour, marker = SIGNS.get(cell.verdict, ("0.45", "o"))
         reach = 0.0 if cell.interval is None else cell.interval[1] - cell.gain
-        face = colour if cell.verdict in SIGNS else "white"
+        by_verdict.setdefault(cell.verdict, []).append((cell.gain, y, reach))
+    for verdict, points in by_verdict.items():
+        x, at, reaches = zip(*points, strict=True)
+        colour, marker = SIGNS.get(verdict, ("0.45", "o"))
+        face = colour if verdict in SIGNS else "white"
         axis.errorbar(
-            cell.gain, y, xerr=reach, fmt=marker, color=colour, markerfacecolor=face, markersize=4.5,
-            elinewidth=1.0, capsize=1.5,
+            x, at, xerr=reaches, fmt=marker, color=colour, markerfacecolor=face, markersize=4.5, elinewidth=1.0,
+            capsize=1.5,
         )  # fmt: skip
     axis.axvline(0.0, color="0.3", linewidth=0.8)
     axis.grid(axis="x", color="0.85", linewidth=0.6)
@@ -67,7 +71,7 @@ def profiles(places: Sequence[Place]) -> Any | None:
     if not own:
         return None
     tunings = in_order(cell[2] for p in own for cell in p.tuned)
-    figure, axes = new_figure(len(own), len(tunings), 2.8, 2.0)
+    figure, axes = new_figure(len(own), len(tunings), 2.8, 2.0, shared=True)
     look = looks(["zero-shot", *dict.fromkeys(algorithm_name(c[:2]) for p in own for c in p.tuned)])
     for i, place in enumerate(own):
         levels = _levels(place)
@@ -82,6 +86,7 @@ def profiles(places: Sequence[Place]) -> Any | None:
             axes[i][j].set_title(words(f"{comparison_title(place)}\n{tuning}"), fontsize=8)
             axes[i][j].set_xlabel(LABELS[place.unit], fontsize=7)
             axes[i][j].set_ylabel("share of runs above", fontsize=7)
+            axes[i][j].label_outer()
     legend(figure, axes)
     return figure
 

@@ -151,7 +151,7 @@ def curves(places: Sequence[Place]) -> Any | None:
         return None
     tunings, columns = in_order(cell[2] for p in own for cell in p.tuned), columns_of(own)
     look = looks(algorithm_name(c) for c in columns)
-    figure, axes = new_figure(len(own), len(tunings), 2.8, 2.0)
+    figure, axes = new_figure(len(own), len(tunings), 2.8, 2.0, shared=True)
     for i, place in enumerate(own):
         for j, tuning in enumerate(tunings):
             for column in columns:
@@ -159,6 +159,7 @@ def curves(places: Sequence[Place]) -> Any | None:
                 _line(axes[i][j], points, algorithm_name(column), look)
             title = f"{place.group}, {setting_words(place.setting)}\n{tuning}"
             _label(axes[i][j], title, "updates", [place])
+            axes[i][j].label_outer()
     legend(figure, axes)
     return figure
 

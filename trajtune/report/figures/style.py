@@ -36,14 +36,20 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return {name: each[i % len(each)] for i, name in enumerate(names)}
 
 
-def new_figure(rows: int, columns: int, width: float = 3.2, height: float = 2.5) -> tuple[Any, Any]:
-    """Return a figure and its axes [rows][columns]; the machine's own settings and windows are left alone."""
+def new_figure(
+    rows: int, columns: int, width: float = 3.2, height: float = 2.5, shared: bool = False
+) -> tuple[Any, Any]:
+    """Return a figure and its axes [rows][columns]; the machine's own settings and windows are left alone.
+
+    With ``shared``, a line of panels has one scale, all have one below, and only the outer ones are labelled.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(4.0, 0.6 + width * columns), 0.9 + height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False)
+    scales: dict[str, Any] = {"sharex": True, "sharey": "row"} if shared else {}
+    axes = figure.subplots(rows, columns, squeeze=False, **scales)
     for axis in axes.flat:
         axis.tick_params(labelsize=7)
         axis.grid(axis="y", color="0.85", linewidth=0.6)
@@ -120,5 +126,6 @@ def save(figure: Any, stem: Path) -> list[Path]:
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "png")]
     write_atomically(paths[0], lambda p: figure.savefig(p, format="pdf", metadata={"CreationDate": None}))
+    figure.set_layout_engine("none")  # everything has its place now; finding it takes longest
     write_atomically(paths[1], lambda p: figure.savefig(p, format="png", dpi=150))
     return paths
