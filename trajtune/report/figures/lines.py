@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from trajtune.report.figures.qualities import columns_of, known
-from trajtune.report.figures.style import LABELS, legend, line, looks, new_figure, over_tunings, words
+from trajtune.report.figures.style import LABELS, legend, line, looks, new_figure, over_tunings, ticks, words
 from trajtune.report.index import Place, in_order
 from trajtune.report.scores import Unit, of_point, runs_of
 from trajtune.report.uncertainty import Estimate, mean_of
@@ -47,10 +47,7 @@ def _by_number(places: Sequence[Place], reward: str) -> Any | None:
                 found = [(p.setting.trajectories, known(over_tunings(p, column, p.unit))) for p in here]
                 _line(axes[i][j], found, algorithm_name(column), look)
             _label(axes[i][j], f"{group}, {quality}", "trajectories", here)
-            axes[i][j].set_xscale("log")
-            there = sorted({p.setting.trajectories for p in here})
-            axes[i][j].set_xticks(there, [str(n) for n in there])
-            axes[i][j].minorticks_off()
+            ticks(axes[i][j], (p.setting.trajectories for p in here))
     figure.suptitle(f"By number of trajectories, {reward} reward (mean over tunings, 95%)", fontsize=9)
     legend(figure, axes)
     return figure
@@ -94,7 +91,7 @@ def _by_size(own: Sequence[Place], groups: Sequence[str]) -> Any:
             _line(axis, list(zip(x, values, strict=True)), cell_name(cell), look)
         _label(axis, setting_words(setting), "agent, millions of numbers" if counted else "agent", here)
         if counted:
-            axis.set_xscale("log")
+            ticks(axis, (round(size / 1e6, 2) for size in sizes.values()))
         else:
             axis.set_xticks(range(len(groups)), [words(g) for g in groups], rotation=35, ha="right")
     figure.suptitle("By size of the agent (95% over tasks)", fontsize=9)
@@ -110,7 +107,7 @@ def figure7(places: Sequence[Place]) -> Any | None:
     """By alpha: a panel a suite, a line an algorithm and quality; averaged over tunings."""
     found: dict[str, dict[str, list[tuple[float, Estimate | None]]]] = {}
     of: dict[str, list[Place]] = {}
-    for place in places:
+    for place in (p for p in places if p.setting.reward == "dense"):
         for column in columns_of([place]):
             alphas = {_alpha(r) for cell, runs in place.tuned.items() if cell[:2] == column for r in runs}
             if len(alphas) == 1 and (alpha := alphas.pop()) is not None:
@@ -130,7 +127,7 @@ def figure7(places: Sequence[Place]) -> Any | None:
     for axis, (group, lines) in zip(axes[0], found.items(), strict=True):
         for name, points in lines.items():
             _line(axis, points, name, look)
-        axis.set_xscale("log")
+        ticks(axis, (x for points in lines.values() for x, _ in points))
         _label(axis, group, "alpha", of[group])
     figure.suptitle("By alpha (mean over tunings, 95%)", fontsize=9)
     legend(figure, axes)

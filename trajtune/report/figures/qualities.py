@@ -10,6 +10,7 @@ from trajtune.report.uncertainty import Estimate, Runs, mean_of
 from trajtune.report.wording import algorithm_name, setting_words
 
 Column = tuple[str, str]
+REWARDS = ("dense", "sparse")
 
 
 def columns_of(places: Sequence[Place]) -> list[Column]:
@@ -59,17 +60,15 @@ def figure4(places: Sequence[Place]) -> Any | None:
     by_data: dict[tuple[str | None, int], list[Place]] = {}
     for place in tuned:
         by_data.setdefault((place.setting.quality, place.setting.trajectories), []).append(place)
-    both = {data: own for data, own in by_data.items() if {p.setting.reward for p in own} == {"dense", "sparse"}}
+    both = {data: own for data, places in by_data.items() if (own := _under_both(places))}
     if not both:
         return None
-    columns = columns_of(tuned)
-    figure, axes = new_figure(1, len(both), 0.9 + 0.35 * len(columns))
+    figure, axes = new_figure(1, len(both), 0.9 + 0.35 * len(columns_of(tuned)))
     for axis, ((quality, count), own) in zip(axes[0], both.items(), strict=True):
-        unit = _common(own)
+        unit, columns = _common(own), columns_of(own)
         series = {}
-        for reward in ("dense", "sparse"):
-            here = [p for p in own if p.setting.reward == reward]
-            suites = [[over_tunings(p, c, unit) for p in here] for c in columns]
+        for reward in REWARDS:
+            suites = [[over_tunings(p, c, unit) for p in own if p.setting.reward == reward] for c in columns]
             series[reward] = [mean_of(runs) if all(runs) else None for runs in suites]
         bars(axis, [algorithm_name(c) for c in columns], series, looks(series))
         axis.set_title(f"{count} {words(quality or '')} trajectories", fontsize=9)
@@ -77,6 +76,12 @@ def figure4(places: Sequence[Place]) -> Any | None:
     figure.suptitle("By reward (mean over suites and tunings, 95%)", fontsize=9)
     legend(figure, axes)
     return figure
+
+
+def _under_both(own: Sequence[Place]) -> list[Place]:
+    """Only suites that have both rewards can be averaged over."""
+    rewards = {group: {p.setting.reward for p in own if p.group == group} for group in in_order(p.group for p in own)}
+    return [p for p in own if rewards[p.group] == set(REWARDS)]
 
 
 def figure8(places: Sequence[Place]) -> Any | None:

@@ -71,7 +71,8 @@ def legend(figure: Any, axes: Any) -> None:
         handles, labels = axis.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
     if found:
-        columns = min(len(found), max(2, int(figure.get_figwidth() / 1.3)))
+        widest = 0.6 + 0.07 * max(map(len, found))  # inches of an entry in this size
+        columns = max(1, min(len(found), int(figure.get_figwidth() / widest)))
         figure.legend(
             found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=7, frameon=False
         )
@@ -104,6 +105,14 @@ def line(axis: Any, x: Sequence[float], values: Sequence[Estimate], label: str, 
         x, means, yerr=reach, label=words(label), color=style.colour, marker=style.marker, linestyle=style.dash,
         markersize=3.5, linewidth=1.2, elinewidth=0.6, capsize=1.5,
     )  # fmt: skip
+
+
+def ticks(axis: Any, values: Iterable[float]) -> None:
+    """Mark a logarithmic scale at the values that there are, as plain numbers."""
+    at = sorted(set(values))
+    axis.set_xscale("log")
+    axis.set_xticks(at, [f"{each:g}" for each in at])
+    axis.minorticks_off()
 
 
 def over_tunings(place: Place, column: tuple[str, str], unit: Unit) -> Runs:
