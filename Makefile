@@ -10,7 +10,7 @@ PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check docs experts clean
+.PHONY: help demo test check docs experts metaworld clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -37,6 +37,8 @@ docs: $(VENV)/.docs-stamp ## Build the documentation site into site/
 	@echo "The site is in site/: open site/index.html"
 
 experts: $(VENV)/.experts-stamp ## Install what training new experts needs
+
+metaworld: $(VENV)/.metaworld-stamp ## Install Meta-World, which its suites need
 
 clean: ## Remove .venv and caches (never runs/ or data/)
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -68,7 +70,7 @@ $(VENV)/.docs-stamp: $(LIST) | $(VENV)/.created
 	@$(PIP) -e '.[docs]'
 	@touch $@ $(VENV)/.runtime-stamp
 
-$(VENV)/.experts-stamp: $(LIST) | $(VENV)/.created
-	@echo "Installing the experts extra into $(VENV) (a few minutes, once)"
-	@$(PIP) -e '.[experts]'
+$(VENV)/.experts-stamp $(VENV)/.metaworld-stamp: $(VENV)/.%-stamp: $(LIST) | $(VENV)/.created
+	@echo "Installing the $* extra into $(VENV) (a few minutes, once)"
+	@$(PIP) -e '.[$*]'
 	@touch $@ $(VENV)/.runtime-stamp

@@ -71,7 +71,7 @@ def test_studies_that_come_with_the_package(name: str, monkeypatch: pytest.Monke
             continue
         read_header(found.agent, AGENT)
         if source.data is None:
-            assert "shipped" in sources_of(get_suite(suite))
+            assert {"shipped", "scripted"} & set(sources_of(get_suite(suite)))
         else:
             read_header(found.data, DATASET)
 
@@ -80,9 +80,9 @@ def test_the_list_of_studies(capsys: Capture, monkeypatch: pytest.MonkeyPatch, t
     listed = result(capsys, "studies")["studies"]
     assert [each["name"] for each in listed] == list(presets())
     [table] = [each for each in listed if each["name"] == "table1"]
-    # Twelve tasks of three suites, three seeds: seven algorithms under four tunings, and zero-shot by two targets.
-    assert table["budgets"]["paper"] == {"runs": (2 + 5 + 5) * 3 * (28 + 2), "seconds": None}
-    assert table["budgets"]["smoke"]["runs"] == 3 * 1 * 1 * 30
+    # Seventeen tasks of four suites, three seeds: seven algorithms under four tunings, and zero-shot by two targets.
+    assert table["budgets"]["paper"] == {"runs": (2 + 5 + 5 + 5) * 3 * (28 + 2), "seconds": None}
+    assert table["budgets"]["smoke"]["runs"] == 4 * 1 * 1 * 30
     assert "studies --measure" in text(capsys, "studies")
 
     monkeypatch.chdir(tmp_path)
@@ -95,8 +95,8 @@ def test_studies_by_what_they_take(capsys: Capture, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(planning, "cost_of", lambda *_: Cost(0.0, 1.0))
     listed = result(capsys, "studies", "--measure", "--workers", 1)["studies"]
     [table] = [each for each in listed if each["name"] == "table1"]
-    assert table["budgets"]["paper"]["seconds"] == (2 + 5 + 5) * 3 * 28 * 300
-    assert table["budgets"]["smoke"]["seconds"] == 3 * 28 * 3
+    assert table["budgets"]["paper"]["seconds"] == (2 + 5 + 5 + 5) * 3 * 28 * 300
+    assert table["budgets"]["smoke"]["seconds"] == 4 * 28 * 3
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def collect(config: CollectConfig, folder: Path | str, workers: int = 1, progres
     return _assemble(suite, config, folder)
 
 
+def check(config: CollectConfig) -> None:
+    """Find what is wrong before anything is done: a ``UserError``, such as of a package that is not installed."""
+    _checked(config, get_suite(config.suite))
+
+
 def _checked(config: CollectConfig, suite: Suite) -> tuple[CollectConfig, ExpertSource]:
     """Find what is wrong before anything is written; return the config with nothing left open, and the source."""
     for quality in config.qualities:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trajtune.artifacts import AGENT, DATASET, read_header
 from trajtune.data.store import Dataset
 from trajtune.errors import UserError
-from trajtune.experts.collect import collect
+from trajtune.experts.collect import check, collect
 from trajtune.experts.config import CollectConfig
 from trajtune.leases import held
 from trajtune.processes import count_workers
@@ -42,15 +42,22 @@ def forget() -> None:
 
 
 def record(study: Study, progress: Progress) -> None:
-    """Have the shipped experts record the data of suites that name none, as ``trajtune collect`` does it."""
+    """Have the suites' own experts record the data of suites that name none, as ``trajtune collect`` does it.
+
+    What one of them lacks, such as a package, is found before any of them records.
+    """
+    missing = {}
     for name, source in study.suites.items():
         suite, folder = source.suite_under(name), source.of(name, study.tasks).data
-        if source.data is not None or (folder / DATASET.header).exists():
-            continue
+        if source.data is None and not (folder / DATASET.header).exists():
+            tasks = get_suite(suite).select(folder.name.removeprefix(f"{suite}-"))
+            missing[folder] = CollectConfig(suite, tuple(tasks))
+    for config in missing.values():
+        check(config)
+    for folder, config in missing.items():
         with held(folder.with_name(f".{folder.name}.lease")):  # another study may want the same
             if not (folder / DATASET.header).exists():
-                tasks = get_suite(suite).select(folder.name.removeprefix(f"{suite}-"))
-                collect(CollectConfig(suite, tuple(tasks)), folder, count_workers(0), progress)
+                collect(config, folder, count_workers(0), progress)
 
 
 def agent_digest(suite: str, source: FilledSource) -> str:
