@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+UNFOLDED = 500
+"""Columns where there is no terminal: no line is folded, so that it can be searched."""
 EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
@@ -45,7 +47,7 @@ class Output:
             table.add_column(Text(column), justify="left" if i < left else "right", overflow="fold")
         for row in rows:
             table.add_row(*map(Text, row))  # as it is: square brackets are no markup
-        width = None if sys.stdout.isatty() else 160
+        width = None if sys.stdout.isatty() else UNFOLDED
         Console(width=width).print(table)
 
     def progress(self, stage: str, done: int, total: int, metrics: Mapping[str, float] = {}, /) -> None:
