@@ -12,7 +12,7 @@ from tests.report.handmade import diverged, made, runs
 from trajtune.errors import UserError
 from trajtune.report.figures.style import looks
 from trajtune.report.writing import FIGURES, NEEDS, PARTS, TABLES, Given, write_report
-from trajtune.study.results import Result
+from trajtune.study.results import Machine, Result
 
 TUNINGS = ("adapter", "full")
 
@@ -109,6 +109,15 @@ def test_whatever_became_of_a_study_there_is_a_report(results: list[Result], tmp
     assert "cells" in written
     for paths in written.values():
         assert all(path.stat().st_size > 0 for path in paths)
+
+
+def test_results_of_several_machines_say_so() -> None:
+    one, two = (Machine(f"P{i}", 1, {"torch": f"2.1{i}", "numpy": str(i)}) for i in range(2))
+    results = [
+        replace(r, machine=m) for r, m in zip(runs("sft", 1.0), (one, two, one, one, one, one, one, one), strict=True)
+    ]
+    assert Given(results).mixed == "These results are of 2 processors (P0, P1); 2 versions of torch (2.10, 2.11)."
+    assert Given([replace(r, machine=one) for r in results]).mixed == "" == Given(runs("sft", 1.0)).mixed
 
 
 def test_where_the_locale_knows_no_arrows(tmp_path: Path) -> None:

@@ -42,12 +42,15 @@ class Report:
         show(given.comparisons, out)
         for line in failures(given):
             out.say(line)
+        if given.mixed:
+            out.say(given.mixed)
         written = {} if self.out is None else write_report(given, self.out, parts, out.progress)
         for part, paths in written.items():
             out.say(f"{part}: {', '.join(map(str, paths))}")
         out.result(
             {
                 "comparisons": [asdict(each) for each in given.comparisons],
+                "mixed": given.mixed,
                 "written": {part: [str(path) for path in paths] for part, paths in written.items()},
             }
         )

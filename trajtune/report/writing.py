@@ -50,7 +50,21 @@ class Given:
     def comparisons(self) -> list[Comparison]:
         return summarise(self.results, self.baseline)
 
+    @cached_property
+    def mixed(self) -> str:
+        """Say of what several kinds the results are that a study usually has one of; nothing where it is one."""
+        machines = [r.machine for r in self.results if r.machine is not None]
+        kinds: dict[str, set[str]] = {
+            "processors": {m.processor for m in machines},
+            "number formats": {r.run.evaluation.precision for r in self.results},
+            **{f"versions of {name}": {m.versions[name] for m in machines if name in m.versions} for name in VERSIONS},
+        }
+        told = [f"{len(found)} {name} ({', '.join(sorted(found))})" for name, found in kinds.items() if len(found) > 1]
+        return f"These results are of {'; '.join(told)}." if told else ""
 
+
+VERSIONS = ("trajtune", "torch", "mujoco", "metaworld")
+"""What a result names the version of, and numbers may depend on."""
 TABLES: dict[str, Callable[[Given], list[Table]]] = {
     "table1": lambda given: returns_tables(given.places),
     "table2": lambda given: size_tables(given.places),
