@@ -35,6 +35,7 @@ def test_its_interval_holds_it_and_is_the_same_whether_tasks_have_as_many_seeds_
     assert even.interval[0] < even.value < even.interval[1]
     assert odd.interval == pytest.approx(even.interval, abs=0.1)
     assert interquartile_mean(runs([0.3])).interval is None
+    assert interquartile_mean(runs([0.1, 0.2, 0.3], [0.9, 0.8, 0.7])).interval is None  # two tasks are no sample
 
 
 def test_its_interval_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -59,13 +59,22 @@ class TestForms:
         assert float(rows[0]["value"]) == 1 / 3
         assert (rows[0]["row"], rows[1]["note"]) == ("'=1+1", "'@x")
 
+    def test_csv_has_shown_numbers_as_numbers(self) -> None:
+        table = replace(HOSTILE, blocks=(Block("", (Row("a", ("-0.100", "-")),)),))
+        first, second = csv.DictReader(io.StringIO(csv_text([table])))
+        assert (first["value"], first["note"], second["note"]) == ("-0.100", "", "-")
+
+    def test_markdown_makes_no_links_of_words(self) -> None:
+        assert "](" not in markdown(replace(HOSTILE, title="![x](http://h/p.png) [y](javascript:z)"))
+
     def test_latex_compiles(self, tmp_path: Path) -> None:
         text = latex(HOSTILE)
         assert "$\\mathbf{1.00}_{\\pm 0.25}$" in text and "$0.50^{\\dagger}$ (1 diverged)" in text
         if shutil.which("pdflatex") is None:
             pytest.skip("no LaTeX here")
         wide = replace(HOSTILE, blocks=(Block("§ { } ~ ^ \\ é", (Row("word " * 30, ("sentence " * 30, Entry(2.0))),)),))
-        (tmp_path / "t.tex").write_text(document([HOSTILE, wide]))
+        odd = replace(HOSTILE, blocks=(Block("", tuple(Row(f"[{i}", (Entry(1.0), "x")) for i in range(3))),))
+        (tmp_path / "t.tex").write_text(document([HOSTILE, wide, *[odd] * 80]))
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout[-2000:]
@@ -97,6 +106,9 @@ class TestTable1:
         zero, sft, dpo = average.entries
         assert isinstance(sft, Entry) and sft.value == pytest.approx(23.0)
         assert dpo == Entry(note="missing") == zero
+        gap = [*runs("sft", 10.0)[:-1], diverged(runs("sft", 10.0)[-1]), *runs("sft", 30.0, suite="cheetah-vel")]
+        entry = returns_tables(places(gap))[0].blocks[0].rows[-1].entries[1]
+        assert isinstance(entry, Entry) and entry.note == "of what is there"
 
     def test_what_is_not_there_says_why(self) -> None:
         sft = runs("sft", 10.0)
@@ -106,6 +118,12 @@ class TestTable1:
         assert isinstance(dpo, Entry) and isinstance(ppo, Entry)
         assert (dpo.note, ppo.note, cql) == ("5 of 8", "1 diverged", Entry(note="8 failed"))
         assert dpo.value is not None and dpo.mark == ""
+
+    def test_the_deviation_over_seeds_is_not_that_of_tasks(self) -> None:
+        """Of seed 1 there is task 0 alone: only that is compared."""
+        half = [r for r in runs("sft", 0.0) if r.run.seed == 0 or r.run.task == 0]
+        entry = returns_tables(places(half))[0].blocks[0].rows[0].entries[1]
+        assert isinstance(entry, Entry) and entry.spread == pytest.approx(0.5**0.5)
 
     def test_ranks_stand_beside_the_papers(self) -> None:
         order = ["sft", "qp-sft", "ppo", "dpo"]  # the paper's Ant-Dir, full: 401.63, 412.18, 335.06, 360.96
@@ -144,6 +162,7 @@ def test_table_3_is_in_units_of_sft_full() -> None:
     assert [row.entries for row in ours.rows] == [(Entry(1.0), Entry(None)), (Entry(None), Entry(1.5))]
     assert paper.rows[1].entries[1] == Entry(162.16 / 135.14)
     assert runtime_tables(places(slow)) == []
+    assert runtime_tables(places([replace(r, finetune_seconds=0.0) for r in runs("sft", 1.0)])) == []
 
 
 def test_aggregates_by_hand() -> None:

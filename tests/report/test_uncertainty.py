@@ -1,5 +1,7 @@
 """Intervals, p-values and corrections: by hand, against SciPy, and how often they cover the truth."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -52,8 +54,9 @@ class TestOneSuite:
     def test_tasks_count_the_same_whatever_their_seeds(self) -> None:
         assert mean_of([runs([[0.0]] * 9, [[3.0]], [[3.0]])]).mean == pytest.approx(2.0)
 
-    @pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.5, 0.0)])
+    @pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.5, 0.125)])
     def test_what_does_not_vary(self, value: float, p: float) -> None:
+        """Four tasks of one sign: 2 * (1/2)^4, as the sign test has it."""
         found = mean_of([runs(*[[[value, value]]] * 4)])
         assert (found.interval, found.p) == ((value, value), p)
 
@@ -87,18 +90,29 @@ def test_effect_size_by_hand() -> None:
 
 
 class TestSeedsToDecide:
+    GIVEN = runs(*[[[m - 1.0], [m + 1.0]] for m in (0.9, 1.0, 1.1)])
+
     def test_by_hand(self) -> None:
         """Within tasks variance 2; means 0.9, 1.0, 1.1 of variance 0.01 < 2 / 2, so none between. t(2) = 4.302653:
-        wanted 3 / 4.302653^2 = 0.16205, and 2 / 0.16205 = 12.3."""
-        given = runs(*[[[m - 1.0], [m + 1.0]] for m in (0.9, 1.0, 1.1)])
-        assert seeds_to_decide(given) == 13
+        wanted 1 / 4.302653^2 = 0.054017, and (2 / 3) / 0.054017 = 12.3."""
+        assert seeds_to_decide([self.GIVEN]) == 13
+
+    def test_several_suites_and_comparisons(self) -> None:
+        """Two suites alike: half the variance, and t(4) = 2.776445; of two comparisons t(4) is 3.495406 at 0.9875."""
+        assert seeds_to_decide([self.GIVEN, self.GIVEN]) == math.ceil((2 / 3) / 2 * 2.776445**2)
+        assert seeds_to_decide([self.GIVEN, self.GIVEN], 2) == math.ceil((2 / 3) / 2 * 3.495406**2)
 
     def test_tasks_that_differ_are_not_helped_by_seeds(self) -> None:
-        assert seeds_to_decide(runs([[-9.0], [-9.1]], [[1.0], [1.1]], [[9.0], [9.1]])) is None
+        assert seeds_to_decide([runs([[-9.0], [-9.1]], [[1.0], [1.1]], [[9.0], [9.1]])]) is None
+
+    def test_as_many_as_there_are_would_not(self) -> None:
+        assert seeds_to_decide([runs(*[[[m - 0.01], [m + 0.01]] for m in (0.9, 1.0, 1.1)])]) is None
 
     def test_too_little_to_tell(self) -> None:
-        assert seeds_to_decide(runs([[1.0]], [[2.0]], [[3.0]])) is None
-        assert seeds_to_decide(runs([[1.0], [2.0]])) is None
+        assert seeds_to_decide([runs([[1.0]], [[2.0]], [[3.0]])]) is None
+        assert seeds_to_decide([runs([[1.0], [2.0]])]) is None
+        assert seeds_to_decide([self.GIVEN, runs([[1.0], [2.0]])]) is None
+        assert seeds_to_decide([]) is None
 
 
 def simulated(rng: np.random.Generator, tasks: int, seeds: int, spreads: tuple[float, float, float]) -> dict:

@@ -86,6 +86,13 @@ def test_what_results_do_not_allow_is_said_where_it_is_asked_for(part: str, tmp_
     assert part not in write_report(given, tmp_path / "all")
 
 
+def test_nothing_of_an_earlier_report_stays(tmp_path: Path) -> None:
+    two = [r for n in (5, 50) for r in runs("sft", 1.0, trajectories=n)]
+    assert (write_report(Given(two), tmp_path)["figure2"][0]).exists()
+    write_report(Given(two[:8]), tmp_path)
+    assert not list(tmp_path.rglob("figure2.*")) and (tmp_path / "figures" / "figure8.pdf").exists()
+
+
 def test_an_unknown_part(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown part of a report 'tabel1': did you mean table1"):
         write_report(Given(runs("sft", 1.0)), tmp_path, ["tabel1"])

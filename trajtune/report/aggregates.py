@@ -1,8 +1,8 @@
 """Beyond means: interquartile mean, probability of improvement, performance profiles and average ranks.
 
 As in Agarwal et al. 2021 ("Deep RL at the edge of the statistical precipice"); their package no longer installs.
-Intervals draw tasks again (seeds, where there are fewer than three), as ``uncertainty`` says why, and are stretched for
-small samples (Hesterberg 2015, section 3.3.1): percentiles of five tasks would be too narrow.
+Intervals draw tasks again, as ``uncertainty`` says why (of fewer than three there is none), and are stretched for small
+samples (Hesterberg 2015, section 3.3.1): percentiles of five tasks would be too narrow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,8 @@ def interquartile_mean(runs: Runs) -> Aggregate:
     for (task, _), episodes in sorted(runs.items()):
         by_task.setdefault(task, []).append(float(episodes.mean()))
     units = [np.array(means) for means in by_task.values()]
-    if len(units) < FEWEST_TASKS:
-        units = [np.array([mean]) for means in by_task.values() for mean in means]
     value = float(middle_half(np.concatenate(units)))
-    return Aggregate(value, _stretched(value, units) if len(units) > 1 else None)
+    return Aggregate(value, _stretched(value, units) if len(units) >= FEWEST_TASKS else None)
 
 
 def middle_half(values: Array) -> Array:

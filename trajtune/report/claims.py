@@ -12,19 +12,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import numpy as np
-
 from trajtune.configs import structured
+from trajtune.report.contrasts import WORDS, Term, alike, contrast, listed, values
 from trajtune.report.facts import Fact, facts
 from trajtune.report.index import Place
 from trajtune.report.table import Block, Row, Table
-from trajtune.report.uncertainty import CONFIDENCE, Array, Estimate, Runs, holm, mean_of, seeds_to_decide
+from trajtune.report.uncertainty import CONFIDENCE, Estimate, Runs, holm, mean_of, seeds_to_decide
 
 Verdict = Literal["supported", "contradicted", "not decided", "no results"]
-WORDS = {"fewest": 0, "second": -2, "largest": -1}
-"""What stands for a place among the values that there are, in their order."""
-Selector = Mapping[str, Any]
-Term = tuple[float, Selector]
 
 
 @dataclass(frozen=True)
@@ -69,10 +64,10 @@ class Answer:
     def detail(self) -> str:
         """Every contrast in words, and what is lacking."""
         said = [f"without {', '.join(self.lacking)}"] if self.lacking else []
-        for contrast in self.contrasts:
-            e = contrast.estimate
+        for each in self.contrasts:
+            e = each.estimate
             interval = "" if e.interval is None else f" [{e.interval[0]:+.3f}, {e.interval[1]:+.3f}]"
-            said.append(f"{contrast.of}: {e.mean:+.3f}{interval}" if contrast.of else f"{e.mean:+.3f}{interval}")
+            said.append(f"{each.of}: {e.mean:+.3f}{interval}" if each.of else f"{e.mean:+.3f}{interval}")
         return "; ".join(said)
 
 
@@ -149,7 +144,7 @@ def _lacking(claim: Claim, known: Sequence[Fact]) -> tuple[str, ...]:
         (name, each)
         for _, selector in claim.terms
         for name, value in selector.items()
-        for each in (value if isinstance(value, list) else [value])
+        for each in listed(value)
         if each not in WORDS
     }
     return tuple(sorted(str(value) for name, value in named if all(f.about.get(name) != value for f in known)))
@@ -157,11 +152,8 @@ def _lacking(claim: Claim, known: Sequence[Fact]) -> tuple[str, ...]:
 
 def _more_seeds(contrasts: Sequence[Contrast], p: Sequence[float | None]) -> int | None:
     """Seeds that all contrasts need which are not told apart."""
-    needed = []
-    for each, q in zip(contrasts, p, strict=True):
-        if q is None or q > 1 - CONFIDENCE:
-            whole = {(i * 10_000 + t, s): v for i, runs in enumerate(each.runs.values()) for (t, s), v in runs.items()}
-            needed.append(seeds_to_decide(whole))
+    open_ones = [c for c, q in zip(contrasts, p, strict=True) if q is None or q > 1 - CONFIDENCE]
+    needed = [seeds_to_decide(list(each.runs.values()), len(contrasts)) for each in open_ones]
     return None if None in needed else max((n for n in needed if n is not None), default=None)
 
 
@@ -170,25 +162,23 @@ def _tests(claim: Claim, known: Sequence[Fact]) -> Iterable[tuple[str, list[Term
     terms: list[Term] = list(claim.terms)
     named: dict[str, list[Term]] = {"": terms}
     if claim.each:
-        wanted = _wanted(terms, claim.each) or _values(claim.each, known)
+        wanted = _wanted(terms, claim.each) or values(claim.each, known)
         named = {str(value): _narrowed(terms or [(1.0, {})], claim.each, value) for value in wanted}
     for name, own in named.items():
         if not claim.steps:
             yield name, own
             continue
-        values = _values(claim.steps, known)
-        for low, high in itertools.pairwise(values):
-            step = f"{low:g} to {high:g}"
-            yield (
-                f"{name}, {step}" if name else step,
-                [(w * sign, {**s, claim.steps: v}) for sign, v in ((1, high), (-1, low)) for w, s in own],
-            )
-
-
-def _values(of: str, known: Sequence[Fact]) -> list[Any]:
-    """What the results have of it, in order; zero-shot is no algorithm that is asked about."""
-    found = dict.fromkeys(fact.about[of] for fact in known if fact.about.get(of) is not None and fact.tuned)
-    return sorted(found) if all(isinstance(value, int | float) for value in found) else list(found)
+        for suites, there in alike(claim.steps, known).items():
+            for low, high in itertools.pairwise(there):
+                step = f"{name}, {low:g} to {high:g}".removeprefix(", ")
+                yield (
+                    step if len(suites) == len({fact.suite for fact in known}) else f"{step}, {', '.join(suites)}",
+                    [
+                        (w * sign, {**s, claim.steps: v, "suite": list(suites)})
+                        for sign, v in ((1, high), (-1, low))
+                        for w, s in own
+                    ],
+                )
 
 
 def _wanted(terms: Sequence[Term], of: str) -> list[Any]:
@@ -200,50 +190,3 @@ def _wanted(terms: Sequence[Term], of: str) -> list[Any]:
 def _narrowed(terms: Sequence[Term], of: str, value: Any) -> list[Term]:
     """The same terms for one value; a term that speaks of another one, such as zero-shot, stays."""
     return [(w, {**s, of: value}) if isinstance(s.get(of), list) or of not in s else (w, s) for w, s in terms]
-
-
-def contrast(terms: Sequence[Term], known: Sequence[Fact], margin: float = 0.0) -> dict[str, Runs]:
-    """Return the weighted sum for every suite, task and seed [1 or E].
-
-    Facts are split by all that no term names; in each part where every term has something, the sum is taken, and the
-    parts are averaged.
-    """
-    named = {name for _, selector in terms for name in selector}
-    parts: dict[tuple[Any, ...], list[Fact]] = {}
-    for fact in known:
-        parts.setdefault(fact.context(named), []).append(fact)
-    sums: dict[str, dict[tuple[int, int], list[Array]]] = {}
-    for part in parts.values():
-        found = [_mean_of([f for f in part if _fits(f, selector, known)]) for _, selector in terms]
-        for place in set.intersection(*(set(each) for each in found)) if found else ():
-            value = sum((w * each[place] for (w, _), each in zip(terms, found, strict=True)), np.zeros(1)) + margin
-            sums.setdefault(part[0].suite, {}).setdefault(place, []).append(value)
-    return {
-        suite: {place: np.asarray(_average(values)) for place, values in sorted(runs.items())}
-        for suite, runs in sums.items()
-    }
-
-
-def _fits(fact: Fact, selector: Selector, known: Sequence[Fact]) -> bool:
-    for name, wanted in selector.items():
-        if wanted in WORDS if isinstance(wanted, str) else False:
-            values = _values(name, known)
-            if len(values) < 2 or fact.about.get(name) != values[WORDS[wanted]]:
-                return False
-        elif fact.about.get(name) not in (wanted if isinstance(wanted, list) else [wanted]):
-            return False
-    return True
-
-
-def _mean_of(these: Sequence[Fact]) -> Runs:
-    """The mean over facts, for the tasks and seeds that all of them have."""
-    if not these:
-        return {}
-    common = set.intersection(*(set(fact.runs) for fact in these))
-    return {place: _average([fact.runs[place] for fact in these]) for place in common}
-
-
-def _average(values: Sequence[Array]) -> Array:
-    """Episode by episode where all have as many, else of their means."""
-    same = len({len(value) for value in values}) == 1
-    return np.mean(values, axis=0) if same else np.array([np.mean([value.mean() for value in values])])

@@ -22,7 +22,7 @@ class Fact:
 
     suite: str
     about: Mapping[str, Any]
-    """group, algorithm, label, tuning, quality, trajectories, reward, target, alpha, size."""
+    """suite, group, algorithm, label, tuning, quality, trajectories, reward, target, alpha, size."""
     runs: Runs = field(repr=False)
 
     @property
@@ -63,6 +63,7 @@ def _fact(place: Place, algorithm: str, label: str, tuning: str, results: Sequen
         return []
     setting, recipe = place.setting, results[0].run.recipe
     about = {
+        "suite": results[0].run.suite,
         "group": place.group,
         "algorithm": algorithm,
         "label": label,

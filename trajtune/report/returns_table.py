@@ -38,7 +38,7 @@ def _table(places: Sequence[Place], unit: Unit) -> Table:
     blocks, notes = [], []
     for tuning in tunings:
         rows = [Row(place.group, _entries(place, columns, tuning, unit)) for place in places]
-        average = _average([[_runs(place, c, tuning, unit) for c in columns] for place in places])
+        average = _average(rows, [[_runs(place, c, tuning, unit) for c in columns] for place in places])
         blocks.append(Block(tuning, tuple([*rows, Row("average", average)] if len(places) > 1 else rows)))
         notes += [line for place in places if (line := _beside_the_paper(place, tuning))] if unit == "return" else []
     what = {"return": "mean return", "normalised": "normalised score", "success": "success rate"}[unit]
@@ -67,10 +67,13 @@ def _runs(place: Place, column: Column, tuning: str, unit: Unit) -> Runs:
 
 
 def over_seeds(runs: Runs) -> dict[int, float]:
-    """Return each seed's mean over its tasks, as the paper averages."""
+    """Return each seed's mean over the tasks that all seeds have, as the paper averages."""
+    names = {seed for _, seed in runs}
+    whole = {task for task, _ in runs if all((task, seed) in runs for seed in names)}
     seeds: dict[int, list[float]] = {}
-    for (_, seed), each in runs.items():
-        seeds.setdefault(seed, []).append(float(each.mean()))
+    for (task, seed), each in runs.items():
+        if task in whole:
+            seeds.setdefault(seed, []).append(float(each.mean()))
     return {seed: float(np.mean(values)) for seed, values in sorted(seeds.items())}
 
 
@@ -120,17 +123,19 @@ def mark_best(entries: Sequence[Entry], results: Sequence[Sequence[Result]], uni
     )
 
 
-def _average(rows: Sequence[Sequence[Runs]]) -> tuple[Entry, ...]:
+def _average(rows: Sequence[Row], runs: Sequence[Sequence[Runs]]) -> tuple[Entry, ...]:
     """Over suites, for the columns that all have; returns of suites are added as the paper adds them."""
     found = []
-    for column in zip(*rows, strict=True):
+    for i, column in enumerate(zip(*runs, strict=True)):
         if not all(column):
             found.append(Entry(note="missing"))
             continue
-        seeds = [over_seeds(runs) for runs in column]
+        seeds = [over_seeds(each) for each in column]
         common = set.intersection(*map(set, seeds))
         means = {seed: float(np.mean([each[seed] for each in seeds])) for seed in common}
-        found.append(Entry(float(np.mean([mean_of([runs]).mean for runs in column])), deviation(means)))
+        gaps = any(isinstance(entry := row.entries[i], Entry) and entry.note for row in rows)
+        value = float(np.mean([mean_of([each]).mean for each in column]))
+        found.append(Entry(value, deviation(means), note="of what is there" if gaps else ""))
     return tuple(found)
 
 

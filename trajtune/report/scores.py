@@ -8,7 +8,7 @@ import numpy as np
 
 from trajtune.errors import UserError
 from trajtune.files import differing
-from trajtune.report.uncertainty import Array, Place, Runs
+from trajtune.report.uncertainty import Array, Place, Runs, mean_of
 from trajtune.study.results import Point, Result
 
 Unit = Literal["normalised", "success", "return"]
@@ -64,12 +64,12 @@ def _difference(result: Result, base: Result, unit: Unit) -> Array:
 def selection_effect(results: Sequence[Result], unit: Unit) -> float | None:
     """Return by how much the best point of a curve lies above its last, over the same episodes, on average.
 
-    It is what reporting the best checkpoint adds, chosen on the very episodes that it is judged by.
+    It is what reporting the best checkpoint adds, chosen on the very episodes that it is judged by. Every task counts
+    the same.
     """
-    found = []
+    found = {}
     for result in results:
-        if result.scored and result.best is not None and len(result.curve) > 1:
-            best, last = of_point(result.best, unit), of_point(result.curve[-1], unit)
-            if best is not None and last is not None:
-                found.append(best - last)
-    return float(np.mean(found)) if found else None
+        points = [value for point in result.curve if (value := of_point(point, unit)) is not None]
+        if result.scored and len(points) == len(result.curve) > 1:
+            found[place(result)] = np.array([max(points) - points[-1]])
+    return mean_of([found]).mean if found else None

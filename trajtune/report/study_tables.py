@@ -61,7 +61,7 @@ def runtime_tables(places: Sequence[Place]) -> list[Table]:
     blocks, columns = [], list(dict.fromkeys(cell[:2] for place in places for cell in place.tuned))
     for place in places:
         unit = _seconds(place.cells.get((SFT, "", "full"), []))
-        if unit is None:
+        if not unit:  # none, or too short for its two digits
             continue
         rows = []
         for tuning in in_order(cell[2] for cell in place.tuned):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -54,7 +55,10 @@ class Table:
 
 LONG = 40
 """Letters beyond which a word is a sentence."""
-LEGEND = "**Best** of its row in bold; † is not told apart from it (paired, 95%, Holm within the row)."
+LEGEND = (
+    "**Best** of its row in bold; † is not told apart from it (paired, 95%, Holm within the row; that it "
+    "was picked for being best is not counted)."
+)
 
 
 def markdown(table: Table) -> str:
@@ -82,7 +86,15 @@ def words_in(table: Table, column: int) -> bool:
 
 def text(words: str) -> str:
     """Keep words from being read as Markdown or HTML: names and labels come from files."""
-    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " "), ("`", "\\`")):
+    for sign, safe in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("\n", " "),
+        ("`", "\\`"),
+        ("](", "]\\("),
+    ):
         words = words.replace(sign, safe)
     return words
 
@@ -123,13 +135,17 @@ def latex(table: Table) -> str:
             cells = [tex(row.name), *(_tex_entry(entry, table.digits) for entry in row.entries)]
             lines.append(" & ".join(cells) + " \\\\")
     lines += ["\\bottomrule", "\\end{tabular}}"]
-    lines += [f"\\\\ \\footnotesize {tex(note)}" for note in table.notes]
+    marked = any(isinstance(e, Entry) and e.mark for b in table.blocks for r in b.rows for e in r.entries)
+    notes = [*([LEGEND.replace("**", "")] if marked else []), *table.notes]
+    lines += [f"\\\\ \\footnotesize {tex(note)}" for note in notes]
     return "\n".join([*lines, "\\end{table}", ""])
 
 
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": "\\textbackslash{}",
     "|": "\\textbar{}",
+    "[": "{[}",  # behind the end of a line it would be read as a length
+    "]": "{]}",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
     "<": "\\textless{}",
@@ -163,7 +179,7 @@ def _tex_entry(entry: Entry | str, digits: int) -> str:
 def document(tables: Sequence[Table]) -> str:
     """Write a LaTeX document of tables, which compiles as it is."""
     head = ["\\documentclass{article}", "\\usepackage{booktabs,graphicx,amsmath}", "\\usepackage[margin=2cm]{geometry}"]
-    return "\n".join([*head, "\\begin{document}", *map(latex, tables), "\\end{document}", ""])
+    return "\n".join([*head, "\\begin{document}", "\\clearpage\n".join(map(latex, tables)), "\\end{document}", ""])
 
 
 def csv_text(tables: Sequence[Table]) -> str:
@@ -177,13 +193,21 @@ def csv_text(tables: Sequence[Table]) -> str:
                 for column, entry in zip(table.head[1:], row.entries, strict=True):
                     place = [_cell(each) for each in (table.title, block.heading, row.name, column)]
                     if isinstance(entry, str):
-                        writer.writerow([*place, "", "", "", _cell(entry)])
+                        shown = [entry, "", "", ""] if _is_number(entry) else ["", "", "", _cell(entry)]
+                        writer.writerow([*place, *shown])
                     else:
                         numbers = ["" if v is None else repr(v) for v in (entry.value, entry.spread)]
                         writer.writerow([*place, *numbers, entry.mark, _cell(entry.note)])
     return out.getvalue()
 
 
+def _is_number(words: str) -> bool:
+    try:
+        return math.isfinite(float(words))
+    except ValueError:
+        return False
+
+
 def _cell(words: str) -> str:
-    """A spreadsheet takes what begins like this for a formula."""
-    return f"'{words}" if words[:1] in ("=", "+", "-", "@", "\t", "\r") else words
+    """A spreadsheet takes what begins like this for a formula; a dash alone it does not."""
+    return f"'{words}" if len(words) > 1 and words[:1] in ("=", "+", "-", "@", "\t", "\r") else words

@@ -25,6 +25,8 @@ Runs = Mapping[Place, Array]
 Over = Literal["tasks", "seeds", "episodes", "nothing"]
 FEWEST_TASKS = 3
 CONFIDENCE = 0.95
+ROUNDING = 1e-9
+"""Share of a mean that rounding may make up as its error."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,14 @@ class Estimate:
 
     @property
     def p(self) -> float | None:
-        """Two-sided p-value of the mean being zero; None where it cannot be told."""
+        """Two-sided p-value of the mean being zero; None where it cannot be told.
+
+        Where nothing varies there is no t: all that is known is how many have the same sign, a sign test.
+        """
         if self.error is None:
             return None
         if self.error == 0.0:
-            return 1.0 if self.mean == 0.0 else 0.0
+            return 1.0 if self.mean == 0.0 else float(2.0**-self.freedom)
         from scipy.special import stdtr
 
         return float(2.0 * stdtr(self.freedom, -abs(self.mean) / self.error))
@@ -98,8 +103,10 @@ def estimate(parts: Sequence[Stratum]) -> Estimate:
         return Estimate(mean, None, 0.0, "nothing")
     shares = [part.weight**2 * float(part.values.var(ddof=1)) / len(part.values) for part in parts]
     variance = sum(shares)
+    if math.sqrt(variance) <= ROUNDING * abs(mean):  # nothing varies but the last bits
+        variance = 0.0
     below = sum(share**2 / (len(part.values) - 1) for share, part in zip(shares, parts, strict=True))
-    freedom = variance**2 / below if below > 0 else float(sum(len(part.values) - 1 for part in parts))
+    freedom = variance**2 / below if variance > 0 else float(sum(len(part.values) - 1 for part in parts))
     kinds: list[Over] = ["episodes", "seeds", "tasks"]
     return Estimate(mean, math.sqrt(variance), freedom, min((part.over for part in parts), key=kinds.index))
 
@@ -129,12 +136,30 @@ def effect_size(runs: Runs) -> float | None:
     return float(means.mean()) / spread
 
 
-def seeds_to_decide(runs: Runs, most: int = 1000) -> int | None:
-    """Return how many seeds a task would make the interval of this mean leave zero out, if nothing else changed.
+def seeds_to_decide(suites: Sequence[Runs], comparisons: int = 1, most: int = 1000) -> int | None:
+    """Return how many seeds a task would make the mean over suites told apart from zero, if nothing else changed.
 
-    The variance between tasks does not shrink with seeds; it is estimated by the analysis of variance of tasks and
-    seeds. None where even ``most`` would not do, or where there are too few tasks or seeds to tell.
+    ``comparisons`` is how many are counted (Bonferroni, the strictest that Holm asks for). The variance between tasks
+    does not shrink with seeds; it is estimated by the analysis of variance of tasks and seeds. None where even
+    ``most`` would not do, where there are as many already, or where there are too few tasks or seeds to tell.
     """
+    found = [_spreads(runs) for runs in suites]
+    if not found or any(each is None for each in found):
+        return None
+    tasks, seeds, within, between = (np.array(column) for column in zip(*filter(None, found), strict=True))
+    whole = mean_of(suites)
+    if whole.freedom == 0.0:
+        return None
+    reach = quantile(1 - (1 - CONFIDENCE) / 2 / comparisons, whole.freedom)
+    left = (whole.mean / reach) ** 2 - float(np.sum(between / tasks)) / len(suites) ** 2
+    if left <= 0.0:
+        return None
+    needed = math.ceil(float(np.sum(within / tasks)) / len(suites) ** 2 / left)
+    return needed if int(seeds.min()) < needed <= most else None
+
+
+def _spreads(runs: Runs) -> tuple[int, int, float, float] | None:
+    """Tasks, seeds of the one that has fewest, and the variances within tasks and between them."""
     by_task: dict[int, list[float]] = {}
     for (task, _), episodes in runs.items():
         by_task.setdefault(task, []).append(float(episodes.mean()))
@@ -143,9 +168,4 @@ def seeds_to_decide(runs: Runs, most: int = 1000) -> int | None:
         return None
     within = float(np.mean([np.var(values, ddof=1) for values in by_task.values()]))
     means = np.array([np.mean(values) for values in by_task.values()])
-    between = max(0.0, float(means.var(ddof=1)) - within / seeds)
-    wanted = (abs(float(means.mean())) / quantile((1 + CONFIDENCE) / 2, len(means) - 1)) ** 2 * len(means)
-    if wanted <= between:
-        return None
-    needed = math.ceil(within / (wanted - between))
-    return max(seeds, needed) if needed <= most else None
+    return len(by_task), seeds, within, max(0.0, float(means.var(ddof=1)) - within / seeds)

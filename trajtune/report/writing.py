@@ -133,6 +133,8 @@ def write_report(
         else:
             figure = FIGURES[part](given)
             paths = [] if figure is None else save(figure, out / "figures" / part)
+        for old in () if paths else out.glob(f"*/{part}.*"):
+            old.unlink()  # of another report that was here: it would be taken for this one's
         if paths:
             written[part] = paths
         elif only:

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 
 from trajtune.report.figures.qualities import columns_of, known
-from trajtune.report.figures.style import LABELS, legend, line, looks, new_figure, over_tunings, ticks, words
+from trajtune.report.figures.style import (
+    LABELS,
+    asked_alike,
+    legend,
+    line,
+    looks,
+    new_figure,
+    over_tunings,
+    ticks,
+    words,
+)
 from trajtune.report.index import Place, in_order
 from trajtune.report.scores import Unit, of_point, runs_of
 from trajtune.report.uncertainty import Estimate, mean_of
@@ -29,11 +39,12 @@ def figure3(places: Sequence[Place]) -> Any | None:
 
 def _by_number(places: Sequence[Place], reward: str) -> Any | None:
     counts: dict[str, set[int]] = {}
-    for place in places:
-        if place.tuned and place.setting.reward == reward:
+    alike = asked_alike(places)
+    for place in alike:
+        if place.setting.reward == reward:
             counts.setdefault(str(place.setting.quality), set()).add(place.setting.trajectories)
     varied = [quality for quality, numbers in counts.items() if len(numbers) > 1]
-    own = [p for p in places if p.tuned and p.setting.reward == reward and str(p.setting.quality) in varied]
+    own = [p for p in alike if p.setting.reward == reward and str(p.setting.quality) in varied]
     if not own:
         return None
     qualities, groups = in_order(str(p.setting.quality) for p in own), in_order(p.group for p in own)
@@ -67,7 +78,7 @@ def _label(axis: Any, title: str, below: str, places: Sequence[Place]) -> None:
 
 
 def figure5(places: Sequence[Place]) -> Any | None:
-    """By the size of the agent, where a study has several of one suite: a panel a quality, a line a tuning."""
+    """By the size of the agent, for the first suite that a study has several of: a panel a setting, a line a cell."""
     for suite in in_order(p.results[0].run.suite for p in places):
         own = [p for p in places if p.tuned and p.results[0].run.suite == suite]
         groups = in_order(p.group for p in own)
@@ -78,7 +89,7 @@ def figure5(places: Sequence[Place]) -> Any | None:
 
 def _by_size(own: Sequence[Place], groups: Sequence[str]) -> Any:
     sizes = {p.group: _size(p) or 0 for p in own}
-    counted = all(sizes.values())  # else they stand in the order of the study
+    counted = len(set(sizes.values()) - {0}) == len(groups)  # else they stand in the order of the study
     settings = list(dict.fromkeys(p.setting for p in own))
     cells = list(dict.fromkeys(cell for p in own for cell in p.tuned))
     look = looks(cell_name(cell) for cell in cells)
@@ -94,7 +105,7 @@ def _by_size(own: Sequence[Place], groups: Sequence[str]) -> Any:
             ticks(axis, (round(size / 1e6, 2) for size in sizes.values()))
         else:
             axis.set_xticks(range(len(groups)), [words(g) for g in groups], rotation=35, ha="right")
-    figure.suptitle("By size of the agent (95% over tasks)", fontsize=9)
+    figure.suptitle(f"{words(own[0].results[0].run.suite)} by agent (95% intervals)", fontsize=9)
     legend(figure, axes)
     return figure
 
@@ -107,7 +118,7 @@ def figure7(places: Sequence[Place]) -> Any | None:
     """By alpha: a panel a suite, a line an algorithm and quality; averaged over tunings."""
     found: dict[str, dict[str, list[tuple[float, Estimate | None]]]] = {}
     of: dict[str, list[Place]] = {}
-    for place in (p for p in places if p.setting.reward == "dense"):
+    for place in (p for p in asked_alike(places) if p.setting.reward == "dense"):
         for column in columns_of([place]):
             alphas = {_alpha(r) for cell, runs in place.tuned.items() if cell[:2] == column for r in runs}
             if len(alphas) == 1 and (alpha := alphas.pop()) is not None:

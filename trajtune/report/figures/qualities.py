@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from trajtune.report.figures.style import LABELS, bars, legend, looks, new_figure, over_tunings, words
+from trajtune.report.figures.style import LABELS, asked_alike, bars, legend, looks, new_figure, over_tunings, words
 from trajtune.report.index import Place, in_order
 from trajtune.report.scores import Unit, runs_of
 from trajtune.report.uncertainty import Estimate, Runs, mean_of
@@ -25,7 +25,7 @@ def known(runs: Runs) -> Estimate | None:
 
 def figure1(places: Sequence[Place]) -> Any | None:
     """By quality: a panel a suite, algorithms across, a bar a quality; averaged over tunings."""
-    tuned = [p for p in places if p.tuned and p.setting.quality is not None and p.setting.reward == "dense"]
+    tuned = [p for p in asked_alike(places) if p.setting.quality is not None and p.setting.reward == "dense"]
     by_number: dict[int, list[Place]] = {}
     for place in tuned:
         by_number.setdefault(place.setting.trajectories, []).append(place)
@@ -56,7 +56,7 @@ def _common(places: Sequence[Place]) -> Unit:
 
 def figure4(places: Sequence[Place]) -> Any | None:
     """Sparse and dense reward: algorithms across, averaged over suites and tunings; a panel a quality."""
-    tuned = [p for p in places if p.tuned]
+    tuned = asked_alike(places)
     by_data: dict[tuple[str | None, int], list[Place]] = {}
     for place in tuned:
         by_data.setdefault((place.setting.quality, place.setting.trajectories), []).append(place)
@@ -65,7 +65,7 @@ def figure4(places: Sequence[Place]) -> Any | None:
         return None
     figure, axes = new_figure(1, len(both), 0.9 + 0.35 * len(columns_of(tuned)))
     for axis, ((quality, count), own) in zip(axes[0], both.items(), strict=True):
-        unit, columns = _common(own), columns_of(own)
+        unit, columns = own[0].unit, columns_of(own)
         series = {}
         for reward in REWARDS:
             suites = [[over_tunings(p, c, unit) for p in own if p.setting.reward == reward] for c in columns]
@@ -79,7 +79,8 @@ def figure4(places: Sequence[Place]) -> Any | None:
 
 
 def _under_both(own: Sequence[Place]) -> list[Place]:
-    """Only suites that have both rewards can be averaged over."""
+    """Only suites that have both rewards, in one unit, can be averaged over."""
+    own = [p for p in own if p.unit == own[0].unit]
     rewards = {group: {p.setting.reward for p in own if p.group == group} for group in in_order(p.group for p in own)}
     return [p for p in own if rewards[p.group] == set(REWARDS)]
 
@@ -108,6 +109,6 @@ def figure8(places: Sequence[Place]) -> Any | None:
             axis.set_title(f"{words(place.group)}, {tuning}", fontsize=8)
             axis.set_ylabel(LABELS[place.unit], fontsize=7)
             axis.set_xticks([])
-    figure.suptitle(f"{words(setting_words(setting))} (95% over tasks)", fontsize=9)
+    figure.suptitle(f"{words(setting_words(setting))} (95% intervals)", fontsize=9)
     legend(figure, axes)
     return figure

@@ -116,9 +116,17 @@ def ticks(axis: Any, values: Iterable[float]) -> None:
 
 
 def over_tunings(place: Place, column: tuple[str, str], unit: Unit) -> Runs:
-    """Return an algorithm's scores averaged over its tunings, for the tasks and seeds that all of them have."""
-    each = [runs_of(runs, unit) for cell, runs in place.tuned.items() if cell[:2] == column]
-    each = [runs for runs in each if runs]
+    """Return an algorithm's scores averaged over tunings: those that every algorithm was run to its end under.
+
+    An algorithm that has no tuning of its own to its end is left out, and its gap shows. So all that is compared is
+    averaged over the same.
+    """
+    whole = {cell for cell, runs in place.tuned.items() if all(r.scored for r in runs)}
+    most = max((len(place.cells[cell]) for cell in whole), default=0)
+    whole = {cell for cell in whole if len(place.cells[cell]) == most}
+    columns = {cell[:2] for cell in whole}
+    tunings = [t for t in dict.fromkeys(cell[2] for cell in place.tuned) if all((*c, t) in whole for c in columns)]
+    each = [runs_of(place.cells[*column, t], unit) for t in tunings if column in columns]
     if not each:
         return {}
     common = set.intersection(*(set(runs) for runs in each))
@@ -128,6 +136,12 @@ def over_tunings(place: Place, column: tuple[str, str], unit: Unit) -> Runs:
         return np.mean(values, axis=0) if same else np.array([np.mean([v.mean() for v in values])])
 
     return {at: average([runs[at] for runs in each]) for at in sorted(common)}
+
+
+def asked_alike(places: Sequence[Place]) -> list[Place]:
+    """Return the places that have results and ask the agent for what the first of them asks: others are no pairs."""
+    tuned = [place for place in places if place.tuned]
+    return [place for place in tuned if place.setting.target == tuned[0].setting.target]
 
 
 def save(figure: Any, stem: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 "use strict";
 // How sure a mean of paired differences is: the same numbers as trajtune/report/uncertainty.py, which says why.
 
+const ROUNDING = 1e-9;
 const CONFIDENCE = 0.95;
 const FEWEST_TASKS = 3;
 
@@ -79,10 +80,10 @@ function estimate(pairs) {
   const total = shares.reduce((sum, share) => sum + share, 0);
   const below = shares.reduce((sum, share, i) => sum + share ** 2 / (parts[i].values.length - 1), 0);
   const plain = parts.reduce((sum, part) => sum + part.values.length - 1, 0);
-  const freedom = below > 0 ? total ** 2 / below : plain; // Welch and Satterthwaite's
-  const error = Math.sqrt(total);
+  const error = Math.sqrt(total) <= ROUNDING * Math.abs(value) ? 0 : Math.sqrt(total); // but for the last bits
+  const freedom = error > 0 ? total ** 2 / below : plain; // Welch and Satterthwaite's
   const reach = error === 0 ? 0 : error * reachOf(1 - CONFIDENCE, freedom);
-  const p = error === 0 ? (value === 0 ? 1 : 0) : beyond(Math.abs(value) / error, freedom);
+  const p = error === 0 ? (value === 0 ? 1 : 2 ** -plain) : beyond(Math.abs(value) / error, freedom);
   const over = ["episodes", "seeds", "tasks"].find((kind) => parts.some((part) => part.over === kind));
   return { value, interval: [value - reach, value + reach], p, over };
 }
