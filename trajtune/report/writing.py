@@ -133,8 +133,9 @@ def write_report(
         else:
             figure = FIGURES[part](given)
             paths = [] if figure is None else save(figure, out / "figures" / part)
-        for old in () if paths else out.glob(f"*/{part}.*"):
-            old.unlink()  # of another report that was here: it would be taken for this one's
+        if not paths:  # what another report left here would be taken for this one's
+            for old in (*(out / "tables").glob(f"{part}.*"), *(out / "figures").glob(f"{part}.*")):
+                old.unlink()
         if paths:
             written[part] = paths
         elif only:
