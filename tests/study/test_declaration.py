@@ -157,7 +157,7 @@ def test_a_cell_decides_its_own_seed_and_rate(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_loaded() -> None:
     """What a study declares and what it found can be read in a moment."""
-    modules = "trajtune.study.declaration, trajtune.study.results, trajtune.report.cells, trajtune.report.markdown"
+    modules = "trajtune.study.declaration, trajtune.study.results, trajtune.report.cells, trajtune.report.writing"
     heavy = "torch", "gymnasium", "mujoco", "peft", "matplotlib", "scipy"
     code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
