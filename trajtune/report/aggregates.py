@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trajtune.report.uncertainty import CONFIDENCE, FEWEST_TASKS, Array, Estimate, Runs, mean_of, quantile
+from trajtune.report.uncertainty import CONFIDENCE, FEWEST_TASKS, Array, Estimate, Runs, mean_of, quantile, task_means
 from trajtune.seeds import stream
 
 RESAMPLES = 1000
@@ -26,10 +26,7 @@ class Aggregate:
 
 def interquartile_mean(runs: Runs) -> Aggregate:
     """Return the mean of the middle half of the runs' mean scores."""
-    by_task: dict[int, list[float]] = {}
-    for (task, _), episodes in sorted(runs.items()):
-        by_task.setdefault(task, []).append(float(episodes.mean()))
-    units = [np.array(means) for means in by_task.values()]
+    units = list(task_means(runs).values())
     value = float(middle_half(np.concatenate(units)))
     return Aggregate(value, _stretched(value, units) if len(units) >= FEWEST_TASKS else None)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from trajtune.report.facts import Fact
-from trajtune.report.uncertainty import Array, Runs
+from trajtune.report.uncertainty import Array, Runs, average, average_of
 from trajtune.study.cell import ZERO_SHOT
 
 WORDS = {"fewest": 0, "second": -2, "largest": -1}
@@ -31,7 +31,7 @@ def contrast(terms: Sequence[Term], known: Sequence[Fact], margin: float = 0.0) 
         parts.setdefault(fact.context(named), []).append(fact)
     sums: dict[str, dict[tuple[int, int], list[Array]]] = {}
     for part in parts.values():
-        found = [_mean_of([f for f in part if _fits(f, selector, known)]) for _, selector in terms]
+        found = [average_of([f.runs for f in part if _fits(f, selector, known)]) for _, selector in terms]
         for place in set.intersection(*(set(each) for each in found)) if found else ():
             own = [each[place] for each in found]
             if len({len(each) for each in own}) > 1:  # of other numbers of episodes: no pairs, but means
@@ -39,10 +39,7 @@ def contrast(terms: Sequence[Term], known: Sequence[Fact], margin: float = 0.0) 
             value = sum((w * each for (w, _), each in zip(terms, own, strict=True)), np.zeros(1))
             value = np.where(np.abs(value) < ROUNDING, 0.0, value) + margin
             sums.setdefault(part[0].suite, {}).setdefault(place, []).append(value)
-    return {
-        suite: {place: np.asarray(_average(values)) for place, values in sorted(runs.items())}
-        for suite, runs in sums.items()
-    }
+    return {suite: {place: average(values) for place, values in sorted(runs.items())} for suite, runs in sums.items()}
 
 
 def _fits(fact: Fact, selector: Selector, known: Sequence[Fact]) -> bool:
@@ -73,17 +70,3 @@ def values(of: str, known: Sequence[Fact]) -> list[Any]:
     """Return what the results have of it, in order; zero-shot is no algorithm that is asked about."""
     found = dict.fromkeys(fact.about[of] for fact in known if fact.about.get(of) is not None and fact.tuned)
     return sorted(found) if all(isinstance(value, int | float) for value in found) else list(found)
-
-
-def _mean_of(these: Sequence[Fact]) -> Runs:
-    """The mean over facts, for the tasks and seeds that all of them have."""
-    if not these:
-        return {}
-    common = set.intersection(*(set(fact.runs) for fact in these))
-    return {place: _average([fact.runs[place] for fact in these]) for place in common}
-
-
-def _average(values: Sequence[Array]) -> Array:
-    """Episode by episode where all have as many, else of their means."""
-    same = len({len(value) for value in values}) == 1
-    return np.mean(values, axis=0) if same else np.array([np.mean([value.mean() for value in values])])

@@ -20,10 +20,13 @@ TOLD_BY_GROUP = "size"
 class Fact:
     """The scores of one cell."""
 
-    suite: str
     about: Mapping[str, Any]
     """suite, group, algorithm, label, tuning, quality, trajectories, reward, target, alpha, size."""
     runs: Runs = field(repr=False)
+
+    @property
+    def suite(self) -> str:
+        return str(self.about["suite"])
 
     @property
     def tuned(self) -> bool:
@@ -75,4 +78,4 @@ def _fact(place: Place, algorithm: str, label: str, tuning: str, results: Sequen
         "alpha": None if recipe is None else recipe.options.get("alpha"),
         "size": results[0].agent_size,
     }
-    return [Fact(results[0].run.suite, about, runs_of(results, place.unit))]
+    return [Fact(about, runs_of(results, place.unit))]

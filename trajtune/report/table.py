@@ -52,6 +52,17 @@ class Table:
     notes: tuple[str, ...] = field(default=())
     """Sentences below it."""
 
+    @property
+    def marked(self) -> bool:
+        """Whether any entry is marked, so that the marks have to be explained."""
+        entries = (entry for block in self.blocks for row in block.rows for entry in row.entries)
+        return any(isinstance(entry, Entry) and entry.mark for entry in entries)
+
+    @property
+    def plain_notes(self) -> list[str]:
+        """The sentences below it, marks explained, for what is not Markdown."""
+        return [*([LEGEND.replace("**", "")] if self.marked else []), *self.notes]
+
 
 LONG = 40
 """Letters beyond which a word is a sentence."""
@@ -72,8 +83,7 @@ def markdown(table: Table) -> str:
         for row in block.rows:
             lines.append(_pipes([text(row.name), *(_plain(entry, table.digits) for entry in row.entries)]))
         lines.append("")
-    marked = any(isinstance(e, Entry) and e.mark for b in table.blocks for r in b.rows for e in r.entries)
-    notes = [*([LEGEND] if marked else []), *map(text, table.notes)]
+    notes = [*([LEGEND] if table.marked else []), *map(text, table.notes)]
     return "\n".join([*lines, *(line for note in notes for line in (note, ""))])
 
 
@@ -108,12 +118,18 @@ def number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def with_spread(entry: Entry, digits: int) -> str:
+    """Write an entry's number and its spread, without mark and note."""
+    spread = "" if entry.spread is None else f" ± {number(entry.spread, digits)}"
+    return number(entry.value, digits) + spread
+
+
 def _plain(entry: Entry | str, digits: int) -> str:
     if isinstance(entry, str):
         return text(entry)
     if entry.value is None:
         return text(entry.note) or "-"
-    shown = number(entry.value, digits) + ("" if entry.spread is None else f" ± {number(entry.spread, digits)}")
+    shown = with_spread(entry, digits)
     shown = f"**{shown}**" if entry.mark == "best" else f"{shown} †" if entry.mark == "tied" else shown
     return f"{shown} ({text(entry.note)})" if entry.note else shown
 
@@ -135,9 +151,7 @@ def latex(table: Table) -> str:
             cells = [tex(row.name), *(_tex_entry(entry, table.digits) for entry in row.entries)]
             lines.append(" & ".join(cells) + " \\\\")
     lines += ["\\bottomrule", "\\end{tabular}}"]
-    marked = any(isinstance(e, Entry) and e.mark for b in table.blocks for r in b.rows for e in r.entries)
-    notes = [*([LEGEND.replace("**", "")] if marked else []), *table.notes]
-    lines += [f"\\\\ \\footnotesize {tex(note)}" for note in notes]
+    lines += [f"\\\\ \\footnotesize {tex(note)}" for note in table.plain_notes]
     return "\n".join([*lines, "\\end{table}", ""])
 
 

@@ -81,17 +81,42 @@ def quantile(share: float, freedom: float) -> float:
     return float(stdtrit(freedom, share))
 
 
+def by_task(runs: Runs) -> dict[int, list[Array]]:
+    """Return every task's runs, by number and seed."""
+    found: dict[int, list[Array]] = {}
+    for (task, _), episodes in sorted(runs.items(), key=lambda run: run[0]):
+        found.setdefault(task, []).append(episodes)
+    return found
+
+
+def task_means(runs: Runs) -> dict[int, Array]:
+    """Return the mean of each run of every task [seeds]."""
+    return {task: np.array([each.mean() for each in seeds]) for task, seeds in by_task(runs).items()}
+
+
+def average_of(many: Sequence[Runs]) -> Runs:
+    """Return the mean over several, for the tasks and seeds that all have.
+
+    Episode by episode where all have as many, else of their means. Of none, there is none.
+    """
+    common = sorted(set.intersection(*map(set, many))) if many else []
+    return {place: average([runs[place] for runs in many]) for place in common}
+
+
+def average(values: Sequence[Array]) -> Array:
+    """Return the mean of some arrays of episodes, or of their means where they are not of the same number."""
+    same = len({len(value) for value in values}) == 1
+    return np.asarray(np.mean(values, axis=0)) if same else np.array([np.mean([value.mean() for value in values])])
+
+
 def strata(runs: Runs, weight: float = 1.0) -> list[Stratum]:
     """Split the runs of a suite into what is a sample of what; every task counts the same, whatever its seeds."""
-    by_task: dict[int, list[Array]] = {}
-    for (task, _), episodes in sorted(runs.items()):
-        by_task.setdefault(task, []).append(episodes)
-    means = {task: np.array([each.mean() for each in seeds]) for task, seeds in by_task.items()}
+    means = task_means(runs)
     if len(means) >= FEWEST_TASKS:
         return [Stratum(weight, np.array([each.mean() for each in means.values()]), "tasks")]
     share = weight / max(1, len(means))
     return [
-        Stratum(share, values, "seeds") if len(values) > 1 else Stratum(share, by_task[task][0], "episodes")
+        Stratum(share, values, "seeds") if len(values) > 1 else Stratum(share, by_task(runs)[task][0], "episodes")
         for task, values in means.items()
     ]
 
@@ -160,12 +185,10 @@ def seeds_to_decide(suites: Sequence[Runs], comparisons: int = 1, most: int = 10
 
 def _spreads(runs: Runs) -> tuple[int, int, float, float] | None:
     """Tasks, seeds of the one that has fewest, and the variances within tasks and between them."""
-    by_task: dict[int, list[float]] = {}
-    for (task, _), episodes in runs.items():
-        by_task.setdefault(task, []).append(float(episodes.mean()))
-    seeds = min(map(len, by_task.values()), default=0)
-    if len(by_task) < FEWEST_TASKS or seeds < 2:
+    tasks = task_means(runs)
+    seeds = min(map(len, tasks.values()), default=0)
+    if len(tasks) < FEWEST_TASKS or seeds < 2:
         return None
-    within = float(np.mean([np.var(values, ddof=1) for values in by_task.values()]))
-    means = np.array([np.mean(values) for values in by_task.values()])
-    return len(by_task), seeds, within, max(0.0, float(means.var(ddof=1)) - within / seeds)
+    within = float(np.mean([values.var(ddof=1) for values in tasks.values()]))
+    means = np.array([values.mean() for values in tasks.values()])
+    return len(tasks), seeds, within, max(0.0, float(means.var(ddof=1)) - within / seeds)

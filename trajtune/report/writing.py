@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -123,13 +123,14 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / MARK, {"format": "trajtune-report", "version": 1, "trajtune": metadata.version("trajtune")})
     written: dict[str, list[Path]] = {}
+    tables = cache(lambda part: TABLES[part](given))  # made once, for their own files and for the page
     wanted = [part for part in PARTS if not only or part in only]
     for done, part in enumerate(wanted):
         progress("writing the report", done, len(wanted))
         if part == PAGE:
-            paths = _write_page(given, out / "index.html")
+            paths = _write_page(given, tables, out / "index.html")
         elif part in TABLES:
-            paths = _write_tables(TABLES[part](given), out / "tables" / part)
+            paths = _write_tables(tables(part), out / "tables" / part)
         else:
             figure = FIGURES[part](given)
             paths = [] if figure is None else save(figure, out / "figures" / part)
@@ -171,8 +172,8 @@ def _write_tables(tables: Sequence[Table], stem: Path) -> list[Path]:
     return [stem.with_suffix(f".{kind}") for kind in forms]
 
 
-def _write_page(given: Given, path: Path) -> list[Path]:
+def _write_page(given: Given, tables: Callable[[str], list[Table]], path: Path) -> list[Path]:
     """Cells and claims have views of their own there; the other tables stand as they are."""
-    tables = [table for part in TABLES if part not in ("cells", "claims") for table in TABLES[part](given)]
-    write_page(path, page_data(given.results, given.baseline, claims_told(given.places), tables))
+    shown = [table for part in TABLES if part not in ("cells", "claims") for table in tables(part)]
+    write_page(path, page_data(given.results, given.baseline, claims_told(given.places), shown))
     return [path]

@@ -21,7 +21,7 @@ from trajtune.report.index import Place, in_order
 from trajtune.report.scores import Unit, of_point, runs_of
 from trajtune.report.uncertainty import Estimate, mean_of
 from trajtune.report.uncertainty import Place as Spot
-from trajtune.report.wording import algorithm_name, cell_name, setting_words
+from trajtune.report.wording import algorithm_name, cell_name, comparison_title, setting_words
 from trajtune.study.results import Result
 
 Points = list[tuple[float, Estimate]]
@@ -146,7 +146,7 @@ def figure7(places: Sequence[Place]) -> Any | None:
 
 
 def _alpha(result: Result) -> float | None:
-    """Of algorithms that weigh a Q term; alpha means another thing elsewhere, where no line comes of it."""
+    """An option of that name, whatever it weighs: a line comes of it where a study varies it."""
     recipe = result.run.recipe
     alpha = None if recipe is None else recipe.options.get("alpha")
     return float(alpha) if isinstance(alpha, int | float) and alpha > 0 else None
@@ -165,7 +165,7 @@ def curves(places: Sequence[Place]) -> Any | None:
             for column in columns:
                 points = curve(place.cells.get((*column, tuning), []), place.unit)
                 _line(axes[i][j], points, algorithm_name(column), look)
-            title = f"{place.group}, {setting_words(place.setting)}\n{tuning}"
+            title = f"{comparison_title(place)}\n{tuning}"
             _label(axes[i][j], title, "updates", [place])
             axes[i][j].label_outer()
     legend(figure, axes)

@@ -10,7 +10,7 @@ import numpy as np
 from trajtune.files import write_atomically
 from trajtune.report.index import Place
 from trajtune.report.scores import Unit, runs_of
-from trajtune.report.uncertainty import Array, Estimate, Runs
+from trajtune.report.uncertainty import Estimate, Runs, average_of
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
@@ -126,16 +126,7 @@ def over_tunings(place: Place, column: tuple[str, str], unit: Unit) -> Runs:
     whole = {cell for cell in whole if len(place.cells[cell]) == most}
     columns = {cell[:2] for cell in whole}
     tunings = [t for t in dict.fromkeys(cell[2] for cell in place.tuned) if all((*c, t) in whole for c in columns)]
-    each = [runs_of(place.cells[*column, t], unit) for t in tunings if column in columns]
-    if not each:
-        return {}
-    common = set.intersection(*(set(runs) for runs in each))
-
-    def average(values: Sequence[Array]) -> Array:
-        same = len({len(v) for v in values}) == 1
-        return np.mean(values, axis=0) if same else np.array([np.mean([v.mean() for v in values])])
-
-    return {at: average([runs[at] for runs in each]) for at in sorted(common)}
+    return average_of([runs_of(place.cells[*column, t], unit) for t in tunings if column in columns])
 
 
 def asked_alike(places: Sequence[Place]) -> list[Place]:

@@ -14,7 +14,7 @@ from trajtune.report.page.commands import commands
 from trajtune.report.page.plain import plain_claim, plain_table, short
 from trajtune.report.scores import Unit, differences, episodes, of_point, runs_of
 from trajtune.report.table import Table
-from trajtune.report.uncertainty import Runs
+from trajtune.report.uncertainty import task_means
 from trajtune.report.wording import asked_for, cell_name, setting_words
 from trajtune.study.cell import ZERO_SHOT, Run
 from trajtune.study.results import Result
@@ -187,23 +187,16 @@ def _run(result: Result, unit: Unit, shared: _Shared) -> dict[str, Any]:
 def _tasks(runs: Iterable[Result], base: Iterable[Result], unit: Unit) -> list[dict[str, Any]]:
     """Every task's score and gain: the mean over its seeds."""
     scored = [r for r in runs if r.scored]
-    scores, gains = _by_task(runs_of(scored, unit)), _by_task(differences(scored, base, unit))
+    scores, gains = task_means(runs_of(scored, unit)), task_means(differences(scored, base, unit))
     return [
         {
             "task": task,
-            "score": short(float(np.mean(means))),
-            "gain": short(float(np.mean(gains[task]))) if task in gains else None,
+            "score": short(float(means.mean())),
+            "gain": short(float(gains[task].mean())) if task in gains else None,
             "runs": len(means),
         }
-        for task, means in sorted(scores.items())
+        for task, means in scores.items()
     ]
-
-
-def _by_task(runs: Runs) -> dict[int, list[float]]:
-    found: dict[int, list[float]] = {}
-    for (task, _), each in runs.items():
-        found.setdefault(task, []).append(float(each.mean()))
-    return found
 
 
 def _curve(runs: Iterable[Result], unit: Unit) -> dict[str, Any]:

@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from trajtune.report.table import Entry, Row, Table, number
+from trajtune.report.table import Entry, Row, Table, with_spread
 
 DIGITS = 6
 """Significant ones: more than anybody reads, and few enough that fifty thousand episodes are half a megabyte."""
-TABLE_LEGEND = "Best of its row in bold; † is not told apart from it (paired, 95%, Holm within the row)."
 
 
 def short(value: float | None) -> float | None:
@@ -29,8 +28,6 @@ def plain_claim(claim: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_table(table: Table) -> dict[str, Any]:
     """Return a table as it is printed: of every entry its words and its mark."""
-    entries = [entry for block in table.blocks for row in block.rows for entry in row.entries]
-    marked = any(isinstance(entry, Entry) and entry.mark for entry in entries)
     return {
         "name": table.name,
         "title": table.title,
@@ -39,7 +36,7 @@ def plain_table(table: Table) -> dict[str, Any]:
             {"heading": block.heading, "rows": [_row(row, table.digits) for row in block.rows]}
             for block in table.blocks
         ],
-        "notes": [*([TABLE_LEGEND] if marked else []), *table.notes],
+        "notes": table.plain_notes,
     }
 
 
@@ -53,6 +50,6 @@ def _entry(entry: Entry | str, digits: int) -> list[str]:
         return [entry, ""]
     if entry.value is None:
         return [entry.note or "-", ""]
-    shown = number(entry.value, digits) + ("" if entry.spread is None else f" ± {number(entry.spread, digits)}")
+    shown = with_spread(entry, digits)
     shown += " †" if entry.mark == "tied" else ""
     return [f"{shown} ({entry.note})" if entry.note else shown, entry.mark]
